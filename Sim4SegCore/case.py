@@ -1,0 +1,181 @@
+"""Plain data that walks through the package: Case and Query go in, Result comes out.
+
+Knows nothing of torch, files or models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import Sim4SegError
+
+SCHEMA_VERSION = "1.0"
+MAX_QUERY_CHARACTERS = 1000
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where voxels lie in the patient, in ITK's conventions.
+
+    Attributes:
+        spacing: mm between voxel centres along i, j, k.
+        origin: LPS position in mm of the centre of voxel (0, 0, 0).
+        direction: row-major 3x3 cosines; column n is the LPS direction of index axis n.
+    """
+
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    direction: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image as it was read, before any resampling or windowing.
+
+    Attributes:
+        image: (H, W) grey or (H, W, 3) RGB, in the file's own intensities and dtype.
+        geometry: None where the file does not say (PNG, JPEG): sizes are then in pixels only.
+        source: the file it came from, if any.
+        modality: DICOM modality code (CT, MR, ...) if the file says so.
+        window: (centre, width) in the image's intensities, if the file proposes one.
+        mask_suffix: extension that keeps a mask of this image in its own geometry.
+    """
+
+    image: NDArray[Any]
+    geometry: Geometry | None = None
+    source: Path | None = None
+    modality: str | None = None
+    window: tuple[float, float] | None = None
+    mask_suffix: str = ".png"
+
+    def __post_init__(self) -> None:
+        is_grey = self.image.ndim == 2
+        is_rgb = self.image.ndim == 3 and self.image.shape[-1] == 3
+        if not (is_grey or is_rgb):
+            raise Sim4SegError(
+                f"expected one grey (H, W) or RGB (H, W, 3) image, got shape {self.image.shape}"
+            )
+        if min(self.image.shape[:2]) < 2:
+            raise Sim4SegError(
+                f"the image has {self.image.shape[1]}x{self.image.shape[0]} pixels; "
+                "at least 2x2 are needed"
+            )
+        if not np.isfinite(self.image).all():
+            raise Sim4SegError("the image has NaN or infinite pixels; replace them first")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.image.shape[0], self.image.shape[1]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A clinical question, checked on construction.
+
+    Raises:
+        Sim4SegError: if the text is empty, too long or not valid Unicode.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        try:
+            self.text.encode("utf-8")
+        except UnicodeEncodeError:
+            raise Sim4SegError("the query is not valid UTF-8; check the terminal's encoding") from None
+        if not self.text.strip():
+            raise Sim4SegError("the query is empty; ask a question about the image")
+        if len(self.text) > MAX_QUERY_CHARACTERS:
+            raise Sim4SegError(
+                f"the query has {len(self.text)} characters; at most {MAX_QUERY_CHARACTERS} are allowed"
+            )
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the answer concludes.
+
+    Attributes:
+        label: the named diagnosis, or None if the answer names none.
+        confidence: probability of the label among `alternatives` and itself, 0..1.
+        alternatives: other labels with their probability, most likely first.
+    """
+
+    label: str | None
+    confidence: float
+    alternatives: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One target of the query and its mask.
+
+    Attributes:
+        label: name of the target, as asked for.
+        present: whether the model found it; the mask is empty if not.
+        confidence: presence probability, 0..1.
+        mask: bool (H, W), in the pixels of the case's image.
+        measurements: name -> value; names carry their unit (`area_px`, `area_mm2`).
+    """
+
+    label: str
+    present: bool
+    confidence: float
+    mask: NDArray[np.bool_]
+    measurements: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Which weights answered."""
+
+    name: str
+    sha256: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything that one query about one case gives back.
+
+    Attributes:
+        similarity: RVLS2M's map, float32 (H, W) in the pixels of the case's image; a
+            probability-like 0..1 score of each pixel belonging to the target.
+        timing: seconds by stage.
+        warnings: sentences the user should read before trusting the result.
+    """
+
+    case: Case
+    query: Query
+    diagnosis: Diagnosis
+    reasoning: str
+    findings: tuple[Finding, ...]
+    similarity: NDArray[np.float32]
+    model: ModelIdentity
+    timing: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Union of all findings, bool (H, W)."""
+        union = np.zeros(self.case.size, dtype=bool)
+        for finding in self.findings:
+            union |= finding.mask
+        return union
+
+    @property
+    def confidence(self) -> float:
+        """Confidence of the diagnosis, 0..1."""
+        return self.diagnosis.confidence
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> Path:
+        """Write mask, overlay, similarity picture and result.json; see `output.save_result`."""
+        from .output import save_result
+
+        return save_result(self, Path(folder), overwrite=overwrite)

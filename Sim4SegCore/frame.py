@@ -1,0 +1,138 @@
+"""The one place where pixels of the image, of the LVLM and of SAM are related.
+
+A Frame says how a window of the image lies inside a model's square input. Everything that
+crosses from one pixel grid to another (image to model, similarity to mask prompt, mask to
+image) goes through it, whatever the aspect ratio. The paper's code cuts its regions over the
+original height and width and paints them on a full square, which is wrong for every image
+that is not square; see `RVLS2M` for what uses this instead.
+
+Coordinates are continuous with pixel centres at integers: pixel n covers [n - 0.5, n + 0.5].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A window of an image, resized and placed at the top left of a padded square.
+
+    Attributes:
+        window: (top, left, height, width) of the window in image pixels.
+        content: (height, width) in model pixels that the window is resized to.
+        side: height and width of the model's input; the rest is padding, right and below.
+    """
+
+    window: tuple[int, int, int, int]
+    content: tuple[int, int]
+    side: int
+
+    @classmethod
+    def longest_side(cls, image_size: tuple[int, int], side: int) -> Frame:
+        """The whole image with its longest side scaled to `side`: SAM's ResizeLongestSide.
+
+        Args:
+            image_size: (height, width).
+            side: side of the model's square input in pixels.
+        """
+        return cls.of_window((0, 0, *image_size), side)
+
+    @classmethod
+    def of_window(cls, window: tuple[int, int, int, int], side: int) -> Frame:
+        """A window (top, left, height, width) of the image, its longest side scaled to `side`."""
+        _, _, height, width = window
+        scale = side / max(height, width)
+        content = (max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5)))
+        return cls(window, content, side)
+
+    @property
+    def _scale(self) -> NDArray[np.float64]:
+        """Model pixels per image pixel along (y, x)."""
+        return np.asarray(self.content, dtype=float) / np.asarray(self.window[2:], dtype=float)
+
+    def to_model(self, points_yx: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Image points (..., 2) as (y, x) to model points (..., 2)."""
+        origin = np.asarray(self.window[:2], dtype=float)
+        return (np.asarray(points_yx, dtype=float) - origin + 0.5) * self._scale - 0.5
+
+    def to_image(self, points_yx: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Model points (..., 2) as (y, x) to image points (..., 2); inverse of `to_model`."""
+        origin = np.asarray(self.window[:2], dtype=float)
+        return (np.asarray(points_yx, dtype=float) + 0.5) / self._scale - 0.5 + origin
+
+    def apply(self, image: Tensor) -> Tensor:
+        """Cut, resize (antialiased) and pad an image with zeros.
+
+        Args:
+            image: (C, H, W), float or uint8.
+
+        Returns:
+            (C, side, side) of the same dtype.
+        """
+        top, left, height, width = self.window
+        cut = image[None, :, top : top + height, left : left + width]
+        if (height, width) != self.content:
+            cut = F.interpolate(
+                cut, size=self.content, mode="bilinear", align_corners=False, antialias=True
+            )
+        padding = (0, self.side - self.content[1], 0, self.side - self.content[0])
+        return F.pad(cut, padding)[0]
+
+    def invert(self, values: Tensor) -> Tensor:
+        """Bring a map in model coordinates back onto the window's own pixels.
+
+        Args:
+            values: (B, C, h, w) float at any resolution that spans the whole model input.
+
+        Returns:
+            (B, C, window height, window width), bilinear; padding never leaks in.
+        """
+        to_window = Frame((0, 0, *self.window[2:]), self.window[2:], max(self.window[2:]))
+        local = Frame((0, 0, *self.window[2:]), self.content, self.side)
+        theta = relative_affine(local, to_window).to(values)
+        side = to_window.side
+        grid = F.affine_grid(theta.expand(len(values), 2, 3), [len(values), 1, side, side], False)
+        grid = grid[:, : self.window[2], : self.window[3]]
+        limit = torch.tensor(
+            [2 * edge / self.side - 1 for edge in self.content[::-1]], device=values.device
+        ).to(grid)
+        step = torch.tensor([1 / values.shape[-1], 1 / values.shape[-2]]).to(grid)
+        grid = torch.minimum(grid, limit - step)
+        return F.grid_sample(values, grid, padding_mode="border", align_corners=False)
+
+
+def relative_affine(source: Frame, target: Frame) -> Tensor:
+    """The affine map that resamples a map in `source` coordinates into `target` coordinates.
+
+    Both frames must belong to one image.
+
+    Returns:
+        (2, 3) float32 for `torch.nn.functional.affine_grid(..., align_corners=False)`: takes
+        normalised target coordinates (x, y) to normalised source coordinates.
+    """
+    theta = torch.zeros(2, 3)
+    for row, axis in ((0, 1), (1, 0)):
+        target_scale = target.content[axis] / target.window[2 + axis]
+        source_scale = source.content[axis] / source.window[2 + axis]
+        ratio = source_scale / target_scale
+        shift = (target.window[axis] - source.window[axis]) * source_scale
+        theta[row, row] = ratio * target.side / source.side
+        theta[row, 2] = (ratio * target.side + 2 * shift) / source.side - 1
+    return theta
+
+
+def content_mask(frame: Frame, size: int) -> Tensor:
+    """Which cells of a size x size grid over the frame's input show the image.
+
+    Returns:
+        bool (size, size): True where the cell's centre lies on the image, not on padding.
+    """
+    centres = (torch.arange(size) + 0.5) * frame.side / size
+    return (centres < frame.content[0])[:, None] & (centres < frame.content[1])[None, :]

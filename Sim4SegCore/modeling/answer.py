@@ -1,0 +1,76 @@
+"""Form of prompt and answer, as in the paper, and what is read back from an answer.
+
+"It is [SEG]. Firstly, the modality of the image is … Secondly, I will start to analyze the
+image: … Thirdly, considering these observations, … Finally, the diagnosis is … ."
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+SEG_TOKEN = "[SEG]"
+IMAGE_TOKEN = "<image>"
+STEP_END = "."
+OPENING = f" It is {SEG_TOKEN}."
+STEP_LEADS = (
+    " Firstly, the modality of the image is",
+    " Secondly, I will start to analyze the image:",
+    " Thirdly, considering these observations,",
+    " Finally, the diagnosis is",
+)
+UNKNOWN_DIAGNOSIS = "not given"
+
+
+@dataclass(frozen=True)
+class PromptStyle:
+    """Text around the image and the query; the image comes first so that it can be cached.
+
+    Attributes:
+        before_image: text before the image tokens.
+        after_image: text after them; `{query}` stands for the user's query.
+    """
+
+    before_image: str = "USER: "
+    after_image: str = "\n{query} ASSISTANT:"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The four steps of an answer, without leads and full stops."""
+
+    modality: str
+    analysis: str
+    consideration: str
+    diagnosis: str
+
+    @property
+    def steps(self) -> tuple[str, str, str, str]:
+        """The steps in order."""
+        return self.modality, self.analysis, self.consideration, self.diagnosis
+
+    @property
+    def text(self) -> str:
+        """The whole answer in the paper's form."""
+        parts = (f"{lead} {step}." for lead, step in zip(STEP_LEADS, self.steps, strict=True))
+        return (OPENING + "".join(parts)).strip()
+
+    @property
+    def reasoning(self) -> str:
+        """The chain of thought without the [SEG] sentence, for people to read."""
+        return self.text.removeprefix(OPENING.strip()).strip()
+
+    @property
+    def diagnosis_label(self) -> str | None:
+        """The named diagnosis, or None if the answer declines to name one."""
+        label = self.diagnosis.strip()
+        return None if not label or label == UNKNOWN_DIAGNOSIS else label
+
+
+TARGET_PATTERN = re.compile(r"^(?:no|the) (?P<target>.+?) (?:is|are) (?:visible|seen)\b")
+
+
+def named_target(answer: Answer) -> str | None:
+    """The structure that the analysis speaks of ("the polyp is visible …"), if it says so."""
+    match = TARGET_PATTERN.match(answer.analysis.strip())
+    return match["target"] if match else None

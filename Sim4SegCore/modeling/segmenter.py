@@ -1,0 +1,236 @@
+"""SAM's prompt encoder and mask decoder around either of two image encoders.
+
+The modules are segment-anything's own (Kirillov et al., arXiv 2304.02643) with their parameter
+names, so that `sam_vit_*.pth` loads. The [SEG] embedding enters as one more sparse prompt.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from segment_anything import sam_model_registry
+from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
+from torch import Tensor, nn
+
+from ..errors import Sim4SegError
+from .vision import STRIDES
+
+SAM_ENCODERS = ("vit_b", "vit_l", "vit_h")
+
+
+@dataclass(frozen=True)
+class SegmenterConfig:
+    """Sizes of the segmenter; the defaults are the embedded model's.
+
+    Attributes:
+        encoder: `shared` takes the features of the LVLM's vision tower; `vit_b`, `vit_l` and
+            `vit_h` are segment-anything's (and bring that library's sizes).
+        image_size: side of the padded square input in pixels.
+        embedding_stride: pixels of the input per cell of the image embedding.
+        embed_dim: channels of embedding and prompts.
+    """
+
+    encoder: Literal["shared", "vit_b", "vit_l", "vit_h"] = "shared"
+    image_size: int = 256
+    embedding_stride: int = 4
+    embed_dim: int = 128
+    mask_in_channels: int = 16
+    transformer_depth: int = 2
+    transformer_heads: int = 8
+    transformer_mlp_dim: int = 512
+    iou_head_hidden_dim: int = 128
+    num_multimask_outputs: int = 3
+
+    @classmethod
+    def for_sam(cls, encoder: Literal["vit_b", "vit_l", "vit_h"]) -> SegmenterConfig:
+        """segment-anything's published sizes."""
+        return cls(
+            encoder=encoder,
+            image_size=1024,
+            embedding_stride=16,
+            embed_dim=256,
+            transformer_mlp_dim=2048,
+            iou_head_hidden_dim=256,
+        )
+
+    @property
+    def prompt_size(self) -> int:
+        """Side of the mask-prompt grid and of the low-resolution masks."""
+        return 4 * (self.image_size // self.embedding_stride)
+
+
+@dataclass
+class SegmenterOutput:
+    """SAM's masks.
+
+    Attributes:
+        mask_logits: (B, 1 + multimask, P, P); index 0 is the single-mask output.
+        iou: (B, 1 + multimask), the decoder's own estimate of each mask's IoU.
+    """
+
+    mask_logits: Tensor
+    iou: Tensor
+
+
+class PairedMaskDecoder(MaskDecoder):  # type: ignore[misc]
+    """SAM's decoder for a batch of different images, each with its own prompts.
+
+    The original repeats one image for many prompts. Given a batch, one repetition per prompt
+    would pair every image with every prompt, so the batch dimension of the prompts is hidden
+    from it: images run side by side with the prompts they belong to. Parameters and results
+    are the original's (a test compares them).
+    """
+
+    def predict_masks(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """All masks and IoU estimates; shapes as in `SegmenterOutput`."""
+        batch = len(sparse_prompt_embeddings)
+        own_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([own_tokens.expand(batch, -1, -1), sparse_prompt_embeddings], dim=1)
+        source = image_embeddings + dense_prompt_embeddings
+        states, source = self.transformer(source, image_pe.expand(batch, -1, -1, -1), tokens)
+        source = source.transpose(1, 2).unflatten(2, dense_prompt_embeddings.shape[-2:])
+        upscaled = self.output_upscaling(source)
+        weights = torch.stack(
+            [
+                mlp(states[:, 1 + index])
+                for index, mlp in enumerate(self.output_hypernetworks_mlps)
+            ],
+            dim=1,
+        )
+        masks = torch.einsum("bmc,bchw->bmhw", weights, upscaled)
+        return masks, self.iou_prediction_head(states[:, 0])
+
+
+class CompactNeck(nn.Module):
+    """Feature pyramid (Lin et al., arXiv 1612.03144) from a shared encoder to SAM's embedding."""
+
+    def __init__(self, stage_channels: list[int], embed_dim: int, stride: int) -> None:
+        super().__init__()
+        self.skipped = STRIDES.index(stride)
+        stage_channels = stage_channels[self.skipped :]
+        self.laterals = nn.ModuleList(nn.Conv2d(width, embed_dim, 1) for width in stage_channels)
+        self.smooth = nn.Sequential(
+            nn.Conv2d(embed_dim, embed_dim, 3, padding=1, bias=False),
+            nn.GroupNorm(8, embed_dim),
+            nn.ReLU(),
+            nn.Conv2d(embed_dim, embed_dim, 1),
+        )
+
+    def forward(self, feature_maps: tuple[Tensor, ...]) -> Tensor:
+        """Features at strides 4, 8, 16, 32 to the image embedding (B, C, h, w)."""
+        feature_maps = feature_maps[self.skipped :]
+        merged = self.laterals[-1](feature_maps[-1])
+        for lateral, features in zip(
+            reversed(self.laterals[:-1]), reversed(feature_maps[:-1]), strict=True
+        ):
+            merged = F.interpolate(merged, size=features.shape[-2:], mode="nearest")
+            merged = merged + lateral(features)
+        embedding: Tensor = self.smooth(merged)
+        return embedding
+
+
+class Segmenter(nn.Module):
+    """Image embedding, [SEG] embedding and mask prompt to masks."""
+
+    def __init__(
+        self,
+        config: SegmenterConfig,
+        image_encoder: nn.Module,
+        prompt_encoder: PromptEncoder,
+        mask_decoder: PairedMaskDecoder,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.image_encoder = image_encoder
+        self.prompt_encoder = prompt_encoder
+        self.mask_decoder = mask_decoder
+
+    def forward(
+        self, image_embedding: Tensor, seg_embedding: Tensor, mask_prompt: Tensor | None
+    ) -> SegmenterOutput:
+        """Decode masks.
+
+        Args:
+            image_embedding: (B, C, h, w).
+            seg_embedding: (B, K, C) sparse prompts.
+            mask_prompt: (B, 1, 4h, 4w) logits, or None for SAM's learned "no mask".
+        """
+        # A view with shared parameters: the sizes are plain attributes of the library's module.
+        encoder = copy.copy(self.prompt_encoder)
+        encoder.image_embedding_size = tuple(image_embedding.shape[-2:])
+        points, dense = encoder(points=None, boxes=None, masks=mask_prompt)
+        batch = len(image_embedding)
+        sparse = torch.cat(
+            [points.expand(batch, -1, -1).to(seg_embedding), seg_embedding], dim=1
+        )
+        masks, iou = self.mask_decoder.predict_masks(
+            image_embeddings=image_embedding,
+            image_pe=encoder.get_dense_pe().to(image_embedding),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense.expand(batch, -1, -1, -1),
+        )
+        return SegmenterOutput(masks, iou)
+
+
+def build_segmenter(config: SegmenterConfig, stage_channels: list[int] | None) -> Segmenter:
+    """Wire a segmenter.
+
+    Args:
+        config: its sizes.
+        stage_channels: of the shared vision tower; None with a ViT of its own.
+    """
+    grid = config.image_size // config.embedding_stride
+    if config.encoder == "shared":
+        if stage_channels is None:
+            raise Sim4SegError(
+                "the segmenter is set to share the vision tower's features, but this LVLM's tower "
+                "gives none; set segmenter.encoder to vit_b, vit_l or vit_h"
+            )
+        image_encoder: nn.Module = CompactNeck(
+            stage_channels, config.embed_dim, config.embedding_stride
+        )
+    else:
+        image_encoder = sam_model_registry[config.encoder]().image_encoder
+    prompt_encoder = PromptEncoder(
+        embed_dim=config.embed_dim,
+        image_embedding_size=(grid, grid),
+        input_image_size=(config.image_size, config.image_size),
+        mask_in_chans=config.mask_in_channels,
+    )
+    mask_decoder = PairedMaskDecoder(
+        transformer_dim=config.embed_dim,
+        transformer=TwoWayTransformer(
+            depth=config.transformer_depth,
+            embedding_dim=config.embed_dim,
+            num_heads=config.transformer_heads,
+            mlp_dim=config.transformer_mlp_dim,
+        ),
+        num_multimask_outputs=config.num_multimask_outputs,
+        iou_head_hidden_dim=config.iou_head_hidden_dim,
+    )
+    return Segmenter(config, image_encoder, prompt_encoder, mask_decoder)
+
+
+def load_sam_checkpoint(segmenter: Segmenter, path: str | Path) -> None:
+    """Load a published `sam_vit_*.pth` into a segmenter built with the same ViT.
+
+    Raises:
+        Sim4SegError: if the file's tensors do not fit.
+    """
+    state = torch.load(Path(path), map_location="cpu", weights_only=True)
+    try:
+        segmenter.load_state_dict(state)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise Sim4SegError(f"{Path(path).name} does not fit {segmenter.config.encoder}: {detail}") from None

@@ -1,0 +1,242 @@
+"""Sim4Seg: LVLM, RVLS2M and segmenter composed. Training and inference share this forward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ..frame import Frame, content_mask, relative_affine
+from .lvlm import LVLM, LVLMConfig, VisionOutput
+from .rvls2m import RVLS2M, MaskPrompt, RVLS2MConfig
+from .segmenter import Segmenter, SegmenterConfig
+
+SAM_PIXEL_MEAN = (123.675, 116.28, 103.53)
+SAM_PIXEL_STD = (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True)
+class DetailConfig:
+    """Tiles for targets that are thin against the image, such as vessels.
+
+    Attributes:
+        side: the image is segmented as if its longest side had this many pixels; 0 never tiles.
+        overlap: fraction of a tile that it shares with the next.
+    """
+
+    side: int = 0
+    overlap: float = 0.25
+
+
+@dataclass(frozen=True)
+class Sim4SegConfig:
+    """Everything that makes the network, apart from transformers' configuration of the LVLM.
+
+    Attributes:
+        diagnoses: labels that the checkpoint was taught; answers choose among them. Empty:
+            the diagnosis is decoded freely.
+        presence_threshold: a finding below this probability gives an empty mask.
+    """
+
+    lvlm: LVLMConfig = field(default_factory=LVLMConfig)
+    rvls2m: RVLS2MConfig = field(default_factory=RVLS2MConfig)
+    segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+    detail: DetailConfig = field(default_factory=DetailConfig)
+    diagnoses: tuple[str, ...] = ()
+    presence_threshold: float = 0.5
+
+
+@dataclass
+class FramePair:
+    """How a batch of LVLM frames and SAM frames of the same images relate.
+
+    Attributes:
+        theta: (B, 2, 3) affine from SAM's frame to the LVLM's.
+        lvlm_valid: bool (B, gh, gw), tokens that see the image.
+        sam_valid: bool (B, P, P), prompt cells that show the image.
+    """
+
+    theta: Tensor
+    lvlm_valid: Tensor
+    sam_valid: Tensor
+
+    @classmethod
+    def of(
+        cls, lvlm: list[Frame], sam: list[Frame], token_grid: int, prompt_size: int
+    ) -> FramePair:
+        """Relate frames pairwise."""
+        return cls(
+            torch.stack([relative_affine(a, b) for a, b in zip(lvlm, sam, strict=True)]),
+            torch.stack([content_mask(frame, token_grid) for frame in lvlm]),
+            torch.stack([content_mask(frame, prompt_size) for frame in sam]),
+        )
+
+    def to(self, device: torch.device) -> FramePair:
+        """The same on another device."""
+        return FramePair(
+            self.theta.to(device), self.lvlm_valid.to(device), self.sam_valid.to(device)
+        )
+
+
+@dataclass
+class Grounding:
+    """What the [SEG] state means in the image.
+
+    Attributes:
+        mask_logits: (B, 1 + multimask, P, P) in SAM's frame.
+        iou: (B, 1 + multimask) estimated by the decoder.
+        prompt: RVLS2M's.
+        presence_logits: (B,), the target is in the image.
+        detail_logits: (B,), the target is thin and wants tiles.
+    """
+
+    mask_logits: Tensor
+    iou: Tensor
+    prompt: MaskPrompt
+    presence_logits: Tensor
+    detail_logits: Tensor
+
+
+@dataclass
+class TeacherForced:
+    """Output of the training forward.
+
+    Attributes:
+        token_logits: (B, T, vocabulary) predicting the token after each of `text_ids`.
+    """
+
+    token_logits: Tensor
+    grounding: Grounding
+
+
+class Sim4SegModel(nn.Module):
+    """The composition. Build it with `checkpoint.load_model` or `build.build_model`."""
+
+    def __init__(self, config: Sim4SegConfig, lvlm: LVLM, segmenter: Segmenter) -> None:
+        super().__init__()
+        self.config = config
+        self.lvlm = lvlm
+        self.segmenter = segmenter
+        self.rvls2m = RVLS2M(config.rvls2m)
+        width, embed_dim = lvlm.hidden_size, config.segmenter.embed_dim
+        self.projection = two_layers(width, width, embed_dim)
+        self.presence_head = two_layers(width, embed_dim, 1)
+        self.detail_head = two_layers(width, embed_dim, 1)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.rvls2m.scale.device
+
+    def sam_embedding(self, images: Tensor | None, vision: VisionOutput | None) -> Tensor:
+        """Image embedding for the mask decoder.
+
+        Args:
+            images: uint8 (B, 3, S, S) in SAM's frame; None if it equals the LVLM's.
+            vision: the LVLM's pass over the same pixels, whose features are then reused.
+
+        Returns:
+            (B, C, h, w).
+        """
+        if self.config.segmenter.encoder == "shared":
+            if images is None:
+                assert vision is not None and vision.feature_maps is not None
+                maps = vision.feature_maps
+            else:
+                pixels = self.lvlm.normalise(images)["pixel_values"]
+                maps = self.lvlm.vision_tower.feature_maps(pixels)
+            embedding: Tensor = self.segmenter.image_encoder(maps)
+            return embedding
+        assert images is not None
+        dtype = next(self.segmenter.parameters()).dtype
+        mean = torch.tensor(SAM_PIXEL_MEAN, device=images.device)[:, None, None]
+        std = torch.tensor(SAM_PIXEL_STD, device=images.device)[:, None, None]
+        padding = (images == 0).all(1, keepdim=True)
+        pixels = ((images - mean) / std).masked_fill(padding, 0.0)
+        own: Tensor = self.segmenter.image_encoder(pixels.to(self.device, dtype))
+        return own
+
+    def _embeddings_of_rows(
+        self, images: Tensor | None, rows: Tensor | None, vision: VisionOutput
+    ) -> Tensor:
+        if images is None or rows is None:
+            return self.sam_embedding(images, vision)
+        shared = self.sam_embedding(None, vision)
+        return shared.index_copy(0, rows, self.sam_embedding(images, None).to(shared.dtype))
+
+    def image_token_embeddings(self, image_states: Tensor) -> Tensor:
+        """Hidden states of the image tokens (B, N, D) to RVLS2M's space (B, gh, gw, C)."""
+        side = round(image_states.shape[1] ** 0.5)
+        embedded: Tensor = self.projection(image_states)
+        return embedded.unflatten(1, (side, side))
+
+    def ground(
+        self,
+        seg_state: Tensor,
+        image_token_embeddings: Tensor,
+        image_embedding: Tensor,
+        frames: FramePair,
+    ) -> Grounding:
+        """From the [SEG] state to masks.
+
+        Args:
+            seg_state: (B, D) hidden state of [SEG].
+            image_token_embeddings: (B, gh, gw, C).
+            image_embedding: (B, C, h, w) of the frames' SAM side.
+            frames: of the same batch.
+        """
+        seg_embedding = self.projection(seg_state)
+        similarity = self.rvls2m.similarity(seg_embedding, image_token_embeddings)
+        prompt = self.rvls2m(similarity, frames.lvlm_valid, frames.theta, frames.sam_valid)
+        mask_prompt = None
+        if self.config.rvls2m.mode != "none":
+            mask_prompt = prompt.logits.to(image_embedding.dtype)
+        masks = self.segmenter(image_embedding, seg_embedding[:, None], mask_prompt)
+        return Grounding(
+            mask_logits=masks.mask_logits,
+            iou=masks.iou,
+            prompt=prompt,
+            presence_logits=self.presence_head(seg_state)[:, 0].float(),
+            detail_logits=self.detail_head(seg_state)[:, 0].float(),
+        )
+
+    def forward(
+        self,
+        lvlm_images: Tensor,
+        sam_images: Tensor | None,
+        sam_rows: Tensor | None,
+        text_ids: Tensor,
+        seg_positions: Tensor,
+        frames: FramePair,
+    ) -> TeacherForced:
+        """Teacher-forced pass over query and answer.
+
+        Args:
+            lvlm_images: uint8 (B, 3, S, S).
+            sam_images: uint8 (R, 3, S', S'), or None where SAM sees the LVLM's pixels.
+            sam_rows: (R,) rows of the batch that `sam_images` belong to; None for all.
+            text_ids: (B, T) ids after the image prefix, right-padded.
+            seg_positions: (B,) index of [SEG] in `text_ids`.
+            frames: how the two images of each pair relate.
+        """
+        vision = self.lvlm.see(lvlm_images)
+        prefix = torch.tensor(self.lvlm.prefix_ids(vision), device=text_ids.device)
+        ids = torch.cat([prefix.expand(len(text_ids), -1), text_ids], dim=1)
+        states, _ = self.lvlm.hidden_states(ids, vision)
+        tokens = vision.token_grid[0] * vision.token_grid[1]
+        image_states = states[:, len(prefix) - tokens : len(prefix)]
+        text_states = states[:, len(prefix) :]
+        rows = torch.arange(len(text_ids), device=text_ids.device)
+        grounding = self.ground(
+            text_states[rows, seg_positions],
+            self.image_token_embeddings(image_states),
+            self._embeddings_of_rows(sam_images, sam_rows, vision),
+            frames,
+        )
+        return TeacherForced(self.lvlm.logits(text_states), grounding)
+
+
+def two_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Linear, ReLU, Linear: the paper's projection."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))

@@ -1,0 +1,97 @@
+"""M3DS records: one JSON object a line, images and masks beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from Sim4SegCore.errors import Sim4SegError
+
+NORMAL_DIAGNOSES = frozenset({"normal", "no fracture", "no tumor"})
+"""Diagnoses that say the set's target is not there."""
+
+IMPLIED_TARGETS = {"BUSI": "breast mass", "BUSI-256": "breast mass", "ISIC2017-256": "skin lesion"}
+"""What a set asks for where a record lists no finding."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image and what is known of it.
+
+    Attributes:
+        masks: target -> mask file relative to the data folder; None if the mask is unknown.
+        asked: the target that the record's main question is about.
+    """
+
+    id: str
+    dataset: str
+    image: str
+    masks: dict[str, str] | None
+    modality: str
+    body_part: str
+    diagnosis: str | None
+    group: str
+
+    @property
+    def asked(self) -> str:
+        if self.dataset in IMPLIED_TARGETS:
+            return IMPLIED_TARGETS[self.dataset]
+        return "tumor" if self.body_part == "brain" else "fracture"
+
+    def is_present(self, target: str) -> bool:
+        """Whether the target is in the image; an unknown mask follows the diagnosis."""
+        if self.masks is None:
+            return target == self.asked and self.diagnosis not in NORMAL_DIAGNOSES
+        return target in self.masks
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """Targets to ask for when this record is evaluated: each finding, else the set's own."""
+        return tuple(self.masks) if self.masks else (self.asked,)
+
+
+def data_folder(argument: str | None = None) -> Path:
+    """The folder that holds `m3ds/`: the argument, else SIM4SEG_DATA, else ../shared.
+
+    Raises:
+        Sim4SegError: if there is no `m3ds` in it.
+    """
+    root = Path(__file__).resolve().parent.parent
+    folder = Path(argument or os.environ.get("SIM4SEG_DATA") or root / "../shared").resolve()
+    if not (folder / "m3ds").is_dir():
+        raise Sim4SegError(f"no m3ds folder in {folder}; set SIM4SEG_DATA to the folder that has it")
+    return folder / "m3ds"
+
+
+def read_records(folder: Path, split: str) -> list[Record]:
+    """All records of a split.
+
+    Raises:
+        Sim4SegError: if the split or a field is missing, naming the line.
+    """
+    path = folder / f"{split}.jsonl"
+    if not path.is_file():
+        raise Sim4SegError(f"no {split}.jsonl in {folder}")
+    with path.open(encoding="utf-8") as lines:
+        return [_parse(line, f"{path.name}:{n}") for n, line in enumerate(lines, 1) if line.strip()]
+
+
+def _parse(line: str, where: str) -> Record:
+    try:
+        fields: dict[str, Any] = json.loads(line)
+        findings = fields["findings"]
+        return Record(
+            id=fields["id"],
+            dataset=fields["dataset"],
+            image=fields["image"],
+            masks=None if findings is None else {f["target"]: f["mask"] for f in findings},
+            modality=fields["modality"],
+            body_part=fields["body_part"],
+            diagnosis=fields["diagnosis"],
+            group=fields["group"],
+        )
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise Sim4SegError(f"{where} is no M3DS record: {error!r}") from None

@@ -1,0 +1,171 @@
+"""Views of a record: windows, turns and colours, always with the mask that belongs to them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from Sim4SegCore.frame import Frame
+
+from .records import Record
+
+MAX_SIDE = 640
+MAX_DETAIL_SIDE = 1024
+SIDED_TARGETS = frozenset({"left lung", "right lung"})
+FIXED_ORIENTATION = frozenset({"chest"})
+FIXED_DEPTH = frozenset({"breast"})
+COLOUR_MODALITIES = frozenset({"dermoscopy", "fundus photograph", "endoscopy"})
+
+Pixels = NDArray[np.uint8]
+Window = tuple[int, int, int, int]
+
+
+class ImageStore:
+    """Decoded images and masks, kept in memory at training resolution."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._images: dict[str, Pixels] = {}
+        self._masks: dict[str, Pixels] = {}
+
+    def image(self, record: Record) -> Pixels:
+        """uint8 (H, W) or (H, W, 3)."""
+        if record.image not in self._images:
+            with Image.open(self.folder / record.image) as image:
+                mode = "L" if image.mode == "L" else "RGB"
+                self._images[record.image] = np.asarray(
+                    self._shrink(image.convert(mode), record, Image.Resampling.BOX)
+                )
+        return self._images[record.image]
+
+    def mask(self, record: Record, target: str) -> Pixels:
+        """uint8 (H, W), 0 or 255, of a target that the record has a mask for."""
+        assert record.masks is not None
+        path = record.masks[target]
+        if path not in self._masks:
+            with Image.open(self.folder / path) as mask:
+                self._masks[path] = np.asarray(
+                    self._shrink(mask.convert("L"), record, Image.Resampling.BOX)
+                )
+        return self._masks[path]
+
+    @staticmethod
+    def _shrink(image: Image.Image, record: Record, resample: Image.Resampling) -> Image.Image:
+        limit = MAX_DETAIL_SIDE if record.body_part in ("retina", "chest") else MAX_SIDE
+        scale = limit / max(image.size)
+        if scale >= 1:
+            return image
+        return image.resize([max(1, round(edge * scale)) for edge in image.size], resample)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A flip and quarter turns, applied to every view of a sample alike."""
+
+    quarter_turns: int = 0
+    mirrored: bool = False
+
+    @classmethod
+    def draw(cls, body_part: str, rng: random.Random) -> Turn:
+        """Chest films keep their sides; in ultrasound, depth always runs downwards."""
+        if body_part in FIXED_ORIENTATION:
+            return cls()
+        if body_part in FIXED_DEPTH:
+            return cls(0, rng.random() < 0.5)
+        return cls(rng.choice((0, 0, 1, 2, 3)), rng.random() < 0.5)
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        turned = np.rot90(pixels, self.quarter_turns)
+        return turned[:, ::-1] if self.mirrored else turned
+
+
+def whole(shape: tuple[int, ...]) -> Window:
+    """The window that is the whole image."""
+    return (0, 0, shape[0], shape[1])
+
+
+def random_window(
+    shape: tuple[int, ...], mask: Pixels | None, low: float, high: float, rng: random.Random
+) -> Window:
+    """A window with sides of low..high of the image's, three times in four on the finding."""
+    height, width = shape[:2]
+    sides = [max(16, round(edge * rng.uniform(low, high))) for edge in (height, width)]
+    sides = [min(side, edge) for side, edge in zip(sides, (height, width), strict=True)]
+    corner = [
+        rng.randint(0, edge - side) for side, edge in zip(sides, (height, width), strict=True)
+    ]
+    if mask is not None and rng.random() < 0.75:
+        rows, columns = np.nonzero(mask)
+        if len(rows):
+            pick = rng.randrange(len(rows))
+            for axis, (point, edge) in enumerate(((rows[pick], height), (columns[pick], width))):
+                start = int(point) - rng.randint(0, sides[axis] - 1)
+                corner[axis] = min(max(start, 0), edge - sides[axis])
+    return corner[0], corner[1], sides[0], sides[1]
+
+
+def square_window(
+    shape: tuple[int, ...], mask: Pixels | None, low: float, high: float, rng: random.Random
+) -> Window:
+    """A square window with a side of low..high of the image's longest side."""
+    side = min(round(max(shape[:2]) * rng.uniform(low, high)), *shape[:2])
+    relative = [side / edge for edge in shape[:2]]
+    top, left, _, _ = random_window(shape, mask, min(relative), min(relative), rng)
+    return min(top, shape[0] - side), min(left, shape[1] - side), side, side
+
+
+def crop(pixels: Pixels, frame: Frame, size: int) -> Pixels:
+    """A frame's view of an image or mask, at `size` pixels for the frame's side, padded with 0."""
+    top, left, height, width = frame.window
+    content = [max(1, round(edge * size / frame.side)) for edge in frame.content]
+    resized = Image.fromarray(np.ascontiguousarray(pixels)).resize(
+        (content[1], content[0]),
+        Image.Resampling.BILINEAR,
+        box=(left, top, left + width, top + height),
+    )
+    framed = np.zeros((size, size, *pixels.shape[2:]), dtype=np.uint8)
+    framed[: content[0], : content[1]] = np.asarray(resized)
+    return framed
+
+
+@dataclass(frozen=True)
+class Colouring:
+    """A random change of intensities: gamma, contrast, brightness, channel gains and noise."""
+
+    gamma: float
+    gains: tuple[float, float, float]
+    offset: float
+    noise: float
+    seed: int
+
+    @classmethod
+    def draw(cls, modality: str, rng: random.Random) -> Colouring:
+        """Channels vary apart only where colour is light, not physics."""
+        spread = 0.12 if modality in COLOUR_MODALITIES else 0.0
+        contrast = rng.uniform(0.8, 1.2)
+        red, green, blue = (contrast * rng.uniform(1 - spread, 1 + spread) for _ in range(3))
+        return cls(
+            gamma=2 ** rng.uniform(-0.5, 0.5),
+            gains=(red, green, blue),
+            offset=rng.uniform(-18, 18),
+            noise=rng.choice((0.0, 0.0, rng.uniform(0, 8))),
+            seed=rng.getrandbits(32),
+        )
+
+    def __call__(self, image: Pixels, shown: NDArray[np.bool_]) -> Pixels:
+        """(S, S, 3) uint8 to the same; padding stays black."""
+        levels = 255 * (np.arange(256, dtype=np.float32) / 255) ** self.gamma
+        gains = np.asarray(self.gains, dtype=np.float32)
+        table = (levels[:, None] - 127) * gains + 127 + self.offset
+        changed = np.stack([table[:, c][image[..., c]] for c in range(3)], axis=-1)
+        if self.noise:
+            generator = np.random.default_rng(self.seed)
+            changed += generator.standard_normal(image.shape[:2], dtype=np.float32)[..., None] * (
+                self.noise
+            )
+        return (np.clip(changed, 0, 255) * shown[..., None]).astype(np.uint8)

@@ -1,0 +1,73 @@
+"""The embedded model's tokenizer: byte-level BPE, so that any query in any language encodes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from Sim4SegCore.modeling.answer import IMAGE_TOKEN, SEG_TOKEN, PromptStyle
+
+from . import text
+from .records import Record
+
+SPECIAL_TOKENS = ["<pad>", "<s>", "</s>", IMAGE_TOKEN, SEG_TOKEN]
+
+
+def train_tokenizer(records: Sequence[Record], size: int = 1280) -> PreTrainedTokenizerFast:
+    """Learn merges from the phrasings and labels that training uses.
+
+    Args:
+        records: of the training split; only labels are read.
+        size: entries of the vocabulary, at least 256 bytes and the special tokens.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=SPECIAL_TOKENS,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_sentences(records), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        additional_special_tokens=[IMAGE_TOKEN, SEG_TOKEN],
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _sentences(records: Sequence[Record]) -> Iterator[str]:
+    rng = random.Random(0)
+    style = PromptStyle()
+    sizes, percents = ("tiny", "small", "medium", "large"), ("less than 1", *map(str, range(101)))
+    for _ in range(2):
+        for record in rng.sample(list(records), min(len(records), 4000)):
+            target = rng.choice(list(text.SYNONYMS))
+            query = text.random_query(target, record.dataset, record.modality, rng)
+            yield style.before_image
+            yield style.after_image.replace("{query}", query)
+            facts = text.MaskFacts(
+                rng.choice(("in the upper left part", "in the lower right part", "in the centre")),
+                rng.choice(sizes),
+                rng.choice(percents),
+                rng.choice(("brighter than", "darker than", "similar to")),
+                rng.choice(("round", "oval", "elongated")),
+            )
+            answer = text.write_answer(
+                target,
+                rng.random() < 0.7,
+                facts,
+                record.modality,
+                record.body_part,
+                record.diagnosis,
+                rng,
+            )
+            for piece, _ in answer.segments:
+                yield piece.replace(SEG_TOKEN, "")
