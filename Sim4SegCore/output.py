@@ -1,0 +1,314 @@
+"""A Result as JSON, and as a folder that is written completely or not at all.
+
+result.json looks the same from the command line, the service, Slicer and batches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+import shutil
+import unicodedata
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .case import SCHEMA_VERSION, Finding, Result
+from .errors import Sim4SegError
+from .io import explain_os_error, quoted, write_mask
+from .measurements import measure
+
+RESULT_FILE = "result.json"
+OVERLAY_FILE = "overlay.png"
+SIMILARITY_FILE = "similarity.png"
+RESEARCH_NOTICE = (
+    "This text was produced by a research tool; it is not a medical device and must not be "
+    "used for diagnosis or treatment."
+)
+
+_MAX_SLUG = 60
+
+
+def result_to_dict(result: Result) -> dict[str, Any]:
+    """Everything in a result that is text or number, ready for strict JSON.
+
+    Masks are given as the names of the files that `save_result` writes. `size` is
+    [width, height] in pixels and `spacing_mm` [i, j, k]; unknown values are None, and so are
+    numbers that are not finite. Of the input's path only the last name is kept.
+    """
+    case = result.case
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "query": result.query.text,
+        "diagnosis": {
+            "label": result.diagnosis.label,
+            "confidence": _round(result.diagnosis.confidence),
+            "alternatives": [
+                {"label": label, "confidence": _round(confidence)}
+                for label, confidence in result.diagnosis.alternatives
+            ],
+        },
+        "reasoning": result.reasoning,
+        "findings": [
+            {
+                "label": finding.label,
+                "present": bool(finding.present),
+                "confidence": _round(finding.confidence),
+                "mask": name,
+                "measurements": {key: _round(value) for key, value in finding.measurements.items()},
+            }
+            for finding, name in zip(result.findings, finding_mask_names(result), strict=True)
+        ],
+        "report": report_text(result),
+        "warnings": list(result.warnings),
+        "model": {
+            "name": result.model.name,
+            "sha256": result.model.sha256,
+            "revision": result.model.revision,
+        },
+        "timing": {stage: _round(seconds) for stage, seconds in result.timing.items()},
+        "input": {
+            "file": None if case.source is None else quoted(case.source).strip('"'),
+            "size": [case.size[1], case.size[0]],
+            "spacing_mm": None
+            if case.geometry is None
+            else [_round(distance) for distance in case.geometry.spacing],
+            "modality": case.modality,
+        },
+    }
+
+
+def report_text(result: Result) -> str:
+    """A short paragraph of plain English: what was found, its size, the diagnosis, the notice."""
+    sentences = [_finding_sentence(result, finding) for finding in result.findings]
+    if not sentences:
+        sentences = ["Nothing was found in this image."]
+    diagnosis = result.diagnosis
+    if diagnosis.label:
+        sentences.append(
+            f"Suggested diagnosis: {diagnosis.label} (confidence {_percent(diagnosis.confidence)})."
+        )
+    else:
+        sentences.append("No diagnosis is suggested.")
+    return " ".join([*sentences, RESEARCH_NOTICE])
+
+
+def save_result(result: Result, folder: str | Path, overwrite: bool = False) -> Path:
+    """Write masks, overlay.png, similarity.png and result.json into a folder.
+
+    `mask.*` holds the union of all findings in the input's own geometry; with several
+    findings each has its own `mask_<label>.*` as well. A failure or an interruption at any
+    moment leaves the folder as it was before.
+
+    Args:
+        folder: created with its parents if missing.
+        overwrite: allow a folder that is not empty; only the files named above are replaced.
+
+    Returns:
+        The folder.
+
+    Raises:
+        Sim4SegError: if the folder cannot be used or the disk is full.
+    """
+    folder = Path(folder)
+    check_output_folder(folder, overwrite)
+    with _explained(folder), _removed_on_failure(_missing_parents(folder)):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Inside a folder that exists: its parent may be read-only or another disk (a mount).
+        home = folder if folder.exists() else folder.parent
+        staging = home / f".sim4seg-{uuid.uuid4().hex}"
+        try:
+            names = _write_files(result, staging / "new")
+            if folder.exists():
+                _replace_files(names, staging, folder)
+            else:
+                (staging / "new").rename(folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return folder
+
+
+def check_output_folder(folder: str | Path, overwrite: bool = False) -> None:
+    """Fail before any work is done if a result could not be saved there.
+
+    Raises:
+        Sim4SegError: if the path is a file, cannot be created or written, or holds files and
+            `overwrite` is False.
+    """
+    folder = Path(folder)
+    with _explained(folder):
+        if not os.path.lexists(folder):
+            _check_can_create(folder)
+            return
+        if not folder.is_dir():
+            raise Sim4SegError(
+                f"cannot write into {quoted(folder)}: it is a file or broken link, not a folder; "
+                "choose another output folder"
+            )
+        if not _is_writable(folder):
+            raise _not_writable(folder)
+        if not overwrite and any(folder.iterdir()):
+            raise Sim4SegError(
+                f"the output folder {quoted(folder)} is not empty; "
+                "choose another one or use --overwrite"
+            )
+
+
+def mask_name(result: Result) -> str:
+    """File name of the union of all masks."""
+    return f"mask{result.case.mask_suffix}"
+
+
+def finding_mask_names(result: Result) -> list[str]:
+    """File name of each finding's own mask, unique even on case-insensitive disks."""
+    if len(result.findings) <= 1:
+        return [mask_name(result) for _ in result.findings]
+    slugs: list[str] = []
+    for finding in result.findings:
+        slug = base = _slug(finding.label)
+        number = 2
+        while slug in slugs:
+            slug = f"{base}-{number}"
+            number += 1
+        slugs.append(slug)
+    return [f"mask_{slug}{result.case.mask_suffix}" for slug in slugs]
+
+
+# --------------------------------------------------------------------------- words and numbers
+
+
+def _round(value: float) -> float | None:
+    """Six significant digits; None for what JSON cannot hold."""
+    number = float(value)
+    return float(f"{number:.6g}") if math.isfinite(number) else None
+
+
+def _percent(confidence: float) -> str:
+    return f"{confidence:.0%}" if math.isfinite(confidence) else "unknown"
+
+
+def _slug(label: str) -> str:
+    plain = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_MAX_SLUG].strip("-") or "finding"
+
+
+def _finding_sentence(result: Result, finding: Finding) -> str:
+    if not finding.present:
+        return f"Not found: {finding.label} (probability {_percent(finding.confidence)})."
+    sizes = measure(finding.mask, result.case)
+    size = f"{sizes['area_px']:.0f} pixels"
+    if "area_mm2" in sizes:
+        size = f"{sizes['area_mm2']:.1f} mm²"
+    return (
+        f"Found: {finding.label} (confidence {_percent(finding.confidence)}), covering {size}, "
+        f"{sizes['image_fraction']:.1%} of the image."
+    )
+
+
+# --------------------------------------------------------------------------- writing
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise explain_os_error(error, folder, "write") from None
+    except ValueError as error:
+        if "null" not in str(error):
+            raise
+        raise Sim4SegError(f"{quoted(folder)} is not a valid folder name; choose another") from None
+
+
+def _is_writable(folder: Path) -> bool:
+    effective = os.access in os.supports_effective_ids
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=effective)
+
+
+def _not_writable(folder: Path) -> Sim4SegError:
+    return Sim4SegError(
+        f"cannot write into {quoted(folder)}: no permission or read-only; "
+        "choose another output folder"
+    )
+
+
+def _check_can_create(folder: Path) -> None:
+    # Impossible names count as missing above, and are only refused by a closer look.
+    with contextlib.suppress(FileNotFoundError):
+        folder.lstat()
+    ancestor = folder.absolute().parent
+    while not os.path.lexists(ancestor):
+        ancestor = ancestor.parent
+    if not ancestor.is_dir():
+        raise Sim4SegError(
+            f"cannot create {quoted(folder)}: {quoted(ancestor)} is a file, not a folder; "
+            "choose another output folder"
+        )
+    if not _is_writable(ancestor):
+        raise _not_writable(ancestor)
+
+
+def _missing_parents(folder: Path) -> list[Path]:
+    """Parents that do not exist yet, deepest first."""
+    return [parent for parent in folder.absolute().parents if not parent.exists()]
+
+
+@contextlib.contextmanager
+def _removed_on_failure(folders: list[Path]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        for folder in folders:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _write_files(result: Result, folder: Path) -> list[str]:
+    """Write everything into a new folder.
+
+    Returns:
+        The files' names, result.json last: where it stands, the rest is complete.
+    """
+    from .rendering import overlay, save_png, similarity_figure
+
+    folder.mkdir(parents=True)
+    masks = {mask_name(result): result.mask}
+    for finding, name in zip(result.findings, finding_mask_names(result), strict=True):
+        masks.setdefault(name, finding.mask)
+    for name, mask in masks.items():
+        write_mask(mask, result.case, folder / name)
+    save_png(overlay(result.case, result), folder / OVERLAY_FILE)
+    save_png(similarity_figure(result), folder / SIMILARITY_FILE)
+    text = json.dumps(result_to_dict(result), indent=2, allow_nan=False)
+    (folder / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
+    return [*masks, OVERLAY_FILE, SIMILARITY_FILE, RESULT_FILE]
+
+
+def _replace_files(names: list[str], staging: Path, folder: Path) -> None:
+    """Move new files over old ones; on failure put every old one back."""
+    for name in names:
+        if (folder / name).is_dir():
+            raise Sim4SegError(
+                f"cannot replace {quoted(folder / name)}: it is a folder; "
+                "choose another output folder"
+            )
+    new, old = staging / "new", staging / "old"
+    old.mkdir()
+    try:
+        for name in names:
+            if os.path.lexists(folder / name):
+                (folder / name).replace(old / name)
+            (new / name).replace(folder / name)
+    except BaseException:
+        # Judged by what lies where, since an interruption can fall between any two steps.
+        for name in names:
+            if os.path.lexists(old / name):
+                (old / name).replace(folder / name)
+            elif not os.path.lexists(new / name):
+                (folder / name).unlink(missing_ok=True)
+        raise

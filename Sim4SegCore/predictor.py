@@ -1,0 +1,301 @@
+"""Sim4Seg: set an image once, ask it many queries.
+
+Holds what does not change between queries: the LVLM's keys and values of the image prefix, its
+image tokens in RVLS2M's space, SAM's image embedding and, once a query needed them, the tiles'.
+Knows nothing of Slicer, HTTP or the command line.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .case import Case, Diagnosis, Finding, ModelIdentity, Query, Result
+from .device import resolve_device
+from .errors import Sim4SegError
+from .frame import Frame
+from .intensity import to_rgb8
+from .measurements import measure
+from .modeling.answer import Answer, named_target
+from .modeling.checkpoint import identify, load_model, resolve_folder
+from .modeling.generation import AnswerDecoder, Generated
+from .modeling.sim4seg import FramePair, Grounding, Sim4SegModel
+from .tiling import blend, tile_frames
+
+ImageSource = Case | str | Path | NDArray[Any]
+TILE_BATCH = 8
+UNNAMED_TARGET = "finding"
+
+
+@dataclass
+class _Tiles:
+    frames: list[Frame]
+    embeddings: list[Tensor]
+
+
+@dataclass
+class _CachedImage:
+    case: Case
+    pixels: Tensor
+    lvlm_frame: Frame
+    sam_frame: Frame
+    token_grid: int
+    prefix_cache: Any
+    image_token_embeddings: Tensor
+    image_embedding: Tensor
+    encoding_seconds: float
+    tiles: _Tiles | None = field(default=None)
+
+
+class Sim4Seg:
+    """The predictor.
+
+        model = Sim4Seg.from_pretrained()
+        model.set_image("retina.png")
+        model.ask("Segment the retinal vessels. Does the eye look healthy?").diagnosis
+    """
+
+    def __init__(
+        self,
+        model: Sim4SegModel,
+        identity: ModelIdentity,
+        notify: Callable[[str], None] | None = None,
+    ) -> None:
+        """
+        Args:
+            model: on its device, in evaluation mode.
+            identity: goes into every result.
+            notify: called with one sentence when something the user should know happens,
+                such as falling back to the CPU.
+        """
+        self.model = model
+        self.identity = identity
+        self._notify = notify or (lambda sentence: None)
+        self._decoder = AnswerDecoder(model.lvlm, model.config.diagnoses)
+        self._image: _CachedImage | None = None
+        self._fallback_warning: str | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path | None = None,
+        device: str = "auto",
+        notify: Callable[[str], None] | None = None,
+    ) -> Sim4Seg:
+        """Load a checkpoint.
+
+        Args:
+            source: a folder or hub id; None is the embedded checkpoint.
+            device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`. GPUs compute in half precision.
+            notify: see `__init__`.
+
+        Raises:
+            Sim4SegError: if there is no such model or device, or the checkpoint is damaged.
+        """
+        place = resolve_device(device)
+        folder = resolve_folder(source)
+        name = "sim4seg-embedded" if source is None else Path(source).name
+        model = load_model(folder, torch.float16 if place.type == "cuda" else torch.float32)
+        try:
+            model = model.to(place)
+        except torch.cuda.OutOfMemoryError:
+            predictor = cls(model.float().to("cpu"), identify(folder, name), notify)
+            predictor._report_fallback()
+            return predictor
+        return cls(model, identify(folder, name), notify)
+
+    def segment(self, image: ImageSource, query: str) -> Result:
+        """`set_image`, then `ask`."""
+        checked = Query(query)
+        self.set_image(image)
+        return self.ask(checked.text)
+
+    def set_image(self, image: ImageSource) -> None:
+        """Read and encode an image; queries that follow share the work.
+
+        Args:
+            image: a file, a Case, or an array (H, W) or (H, W, 3).
+
+        Raises:
+            Sim4SegError: if the image cannot be read or used.
+        """
+        case = _to_case(image)
+        self._image = self._with_fallback(lambda: self._encode(case))
+
+    def ask(self, query: str) -> Result:
+        """Answer one query about the image that was set.
+
+        Raises:
+            Sim4SegError: without an image, or if the query is empty or too long.
+        """
+        checked = Query(query)
+        if self._image is None:
+            raise Sim4SegError("no image yet; call set_image first")
+        return self._with_fallback(lambda: self._answer(checked))
+
+    def _with_fallback(self, work: Callable[[], Any]) -> Any:
+        """Run on the GPU; without enough memory there, move to the CPU for good and say so."""
+        try:
+            return work()
+        except torch.cuda.OutOfMemoryError:
+            self.model = self.model.float().to("cpu")
+            torch.cuda.empty_cache()
+            self._report_fallback()
+            if self._image is not None:
+                self._image = self._encode(self._image.case)
+            return work()
+
+    def _report_fallback(self) -> None:
+        self._fallback_warning = "the GPU has not enough free memory; computed on the CPU"
+        self._notify(self._fallback_warning)
+
+    @torch.inference_mode()
+    def _encode(self, case: Case) -> _CachedImage:
+        started = time.perf_counter()
+        model, config = self.model, self.model.config
+        pixels = torch.from_numpy(to_rgb8(case).copy()).permute(2, 0, 1)
+        lvlm_frame = Frame.longest_side(case.size, config.lvlm.image_size)
+        sam_frame = Frame.longest_side(case.size, config.segmenter.image_size)
+        vision = model.lvlm.see(lvlm_frame.apply(pixels)[None].to(model.device))
+        prefix = torch.tensor([model.lvlm.prefix_ids(vision)], device=model.device)
+        states, cache = model.lvlm.hidden_states(prefix, vision, use_cache=True)
+        tokens = vision.token_grid[0] * vision.token_grid[1]
+        shared = config.segmenter.encoder == "shared" and sam_frame == lvlm_frame
+        sam_pixels = None if shared else sam_frame.apply(pixels)[None].to(model.device)
+        return _CachedImage(
+            case=case,
+            pixels=pixels,
+            lvlm_frame=lvlm_frame,
+            sam_frame=sam_frame,
+            token_grid=vision.token_grid[0],
+            prefix_cache=cache,
+            image_token_embeddings=model.image_token_embeddings(states[:, -tokens:]),
+            image_embedding=model.sam_embedding(sam_pixels, vision),
+            encoding_seconds=time.perf_counter() - started,
+        )
+
+    @torch.inference_mode()
+    def _answer(self, query: Query) -> Result:
+        image = self._image
+        assert image is not None
+        started = time.perf_counter()
+        generated = self._decoder.decode(query.text, image.prefix_cache)
+        answered = time.perf_counter()
+        grounding = self._ground(image, generated, [image.sam_frame], image.image_embedding)
+        mask_logits = self._mask_logits(image, generated, grounding)
+        similarity = image.sam_frame.invert(grounding.prompt.similarity_logits.float().cpu())
+        finding = self._finding(image.case, generated.answer, grounding, mask_logits)
+        ended = time.perf_counter()
+        timing = {
+            "encode": image.encoding_seconds,
+            "answer": answered - started,
+            "mask": ended - answered,
+        }
+        return Result(
+            case=image.case,
+            query=query,
+            diagnosis=_diagnosis(generated),
+            reasoning=generated.answer.reasoning,
+            findings=(finding,),
+            similarity=similarity[0, 0].sigmoid().numpy(),
+            model=self.identity,
+            timing=timing,
+            warnings=self._warnings(finding, generated.answer),
+        )
+
+    def _ground(
+        self, image: _CachedImage, generated: Generated, frames: list[Frame], embeddings: Tensor
+    ) -> Grounding:
+        count = len(frames)
+        pair = FramePair.of(
+            [image.lvlm_frame] * count,
+            frames,
+            image.token_grid,
+            self.model.config.segmenter.prompt_size,
+        )
+        tokens = image.image_token_embeddings
+        return self.model.ground(
+            generated.seg_state.expand(count, -1),
+            tokens.expand(count, *tokens.shape[1:]),
+            embeddings,
+            pair.to(self.model.device),
+        )
+
+    def _mask_logits(
+        self, image: _CachedImage, generated: Generated, grounding: Grounding
+    ) -> Tensor:
+        """Single-mask logits, float32 (H, W) on the image's pixels."""
+        wants_tiles = self.model.config.detail.side > 0 and grounding.detail_logits[0] > 0
+        if not wants_tiles:
+            return image.sam_frame.invert(grounding.mask_logits[:, :1].float().cpu())[0, 0]
+        if image.tiles is None:
+            image.tiles = self._encode_tiles(image)
+        tiles = image.tiles
+        logits = []
+        for index, embeddings in enumerate(tiles.embeddings):
+            frames = tiles.frames[index * TILE_BATCH : (index + 1) * TILE_BATCH]
+            logits.append(self._ground(image, generated, frames, embeddings).mask_logits[:, :1])
+        return blend(tiles.frames, torch.cat(logits), image.case.size)
+
+    def _encode_tiles(self, image: _CachedImage) -> _Tiles:
+        config = self.model.config
+        frames = tile_frames(
+            image.case.size, config.detail.side, config.segmenter.image_size, config.detail.overlap
+        )
+        embeddings = []
+        for start in range(0, len(frames), TILE_BATCH):
+            batch = [frame.apply(image.pixels) for frame in frames[start : start + TILE_BATCH]]
+            embeddings.append(
+                self.model.sam_embedding(torch.stack(batch).to(self.model.device), None)
+            )
+        return _Tiles(frames, embeddings)
+
+    def _finding(
+        self, case: Case, answer: Answer, grounding: Grounding, mask_logits: Tensor
+    ) -> Finding:
+        presence = float(grounding.presence_logits[0].sigmoid())
+        found = presence >= self.model.config.presence_threshold
+        mask = (mask_logits > 0).numpy() if found else np.zeros(case.size, dtype=bool)
+        return Finding(
+            label=named_target(answer) or UNNAMED_TARGET,
+            present=bool(mask.any()),
+            confidence=presence,
+            mask=mask,
+            measurements=measure(mask, case),
+        )
+
+    def _warnings(self, finding: Finding, answer: Answer) -> tuple[str, ...]:
+        warnings = [] if self._fallback_warning is None else [self._fallback_warning]
+        says_absent = answer.analysis.strip().startswith("no ")
+        if says_absent and finding.present:
+            warnings.append("the reasoning says that nothing is visible, but a mask was found")
+        if not says_absent and not finding.present:
+            warnings.append("the reasoning speaks of a finding, but no mask was found")
+        return tuple(warnings)
+
+
+def _diagnosis(generated: Generated) -> Diagnosis:
+    ranked = list(generated.diagnosis_probabilities.items())
+    return Diagnosis(
+        label=generated.answer.diagnosis_label,
+        confidence=ranked[0][1],
+        alternatives=tuple(ranked[1:4]),
+    )
+
+
+def _to_case(image: ImageSource) -> Case:
+    if isinstance(image, Case):
+        return image
+    if isinstance(image, str | Path):
+        from .io import read_case
+
+        return read_case(image)
+    return Case(np.asarray(image))
