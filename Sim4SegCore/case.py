@@ -88,12 +88,15 @@ class Query:
         try:
             self.text.encode("utf-8")
         except UnicodeEncodeError:
-            raise Sim4SegError("the query is not valid UTF-8; check the terminal's encoding") from None
+            raise Sim4SegError(
+                "the query is not valid UTF-8; check the terminal's encoding"
+            ) from None
         if not self.text.strip():
             raise Sim4SegError("the query is empty; ask a question about the image")
         if len(self.text) > MAX_QUERY_CHARACTERS:
             raise Sim4SegError(
-                f"the query has {len(self.text)} characters; at most {MAX_QUERY_CHARACTERS} are allowed"
+                f"the query has {len(self.text)} characters; at most {MAX_QUERY_CHARACTERS} "
+                "are allowed"
             )
 
 

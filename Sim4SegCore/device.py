@@ -26,5 +26,7 @@ def resolve_device(name: str) -> torch.device:
     if name.startswith("cuda"):
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(name.partition(":")[2] or 0) >= count:
-            raise Sim4SegError(f"{name} is not there ({count} CUDA devices found); use --device cpu")
+            raise Sim4SegError(
+                f"{name} is not there ({count} CUDA devices found); use --device cpu"
+            )
     return torch.device(name)

@@ -58,9 +58,9 @@ class _CachedImage:
 class Sim4Seg:
     """The predictor.
 
-        model = Sim4Seg.from_pretrained()
-        model.set_image("retina.png")
-        model.ask("Segment the retinal vessels. Does the eye look healthy?").diagnosis
+    model = Sim4Seg.from_pretrained()
+    model.set_image("retina.png")
+    model.ask("Segment the retinal vessels. Does the eye look healthy?").diagnosis
     """
 
     def __init__(

@@ -8,7 +8,9 @@ from torch import Tensor
 from .frame import Frame
 
 
-def tile_frames(image_size: tuple[int, int], detail_side: int, tile: int, overlap: float) -> list[Frame]:
+def tile_frames(
+    image_size: tuple[int, int], detail_side: int, tile: int, overlap: float
+) -> list[Frame]:
     """Frames of overlapping square windows that cover an image.
 
     Args:

@@ -114,18 +114,14 @@ class BatchDataset(Dataset[Batch]):
         return self._collate([self._sample(rng) for _ in range(self.config.batch_size)])
 
     def _sample(self, rng: random.Random) -> _Sample:
-        (dataset, target, _), members = rng.choices(self.groups, self.weights)[0]
+        (_, target, _), members = rng.choices(self.groups, self.weights)[0]
         record = rng.choice(members)
         mismatched = rng.random() < self.config.sampling.mismatched
         if mismatched:
-            target = rng.choice(
-                [t for t in text.SYNONYMS if organ_of(t) != organ_of(target)]
-            )
+            target = rng.choice([t for t in text.SYNONYMS if organ_of(t) != organ_of(target)])
         return self._view(record, target, mismatched, rng)
 
-    def _view(
-        self, record: Record, target: str, mismatched: bool, rng: random.Random
-    ) -> _Sample:
+    def _view(self, record: Record, target: str, mismatched: bool, rng: random.Random) -> _Sample:
         turn = Turn.draw(record.body_part, rng)
         image = turn(self.store.image(record))
         has_mask = record.masks is not None and target in record.masks

@@ -7,9 +7,9 @@ import copy
 import dataclasses
 import json
 import math
-import os
 import subprocess
 import time
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
+from transformers import PreTrainedTokenizerFast
 
 from Sim4SegCore.device import resolve_device
 from Sim4SegCore.errors import Sim4SegError
@@ -35,15 +36,15 @@ from .views import ImageStore
 from .vocabulary import train_tokenizer
 
 STATE_FILE = "state.pt"
+TOKENIZER_FOLDER = "tokenizer"
 
 
 def split_calibration(
     records: Sequence[Record], fraction: float
 ) -> tuple[list[Record], list[Record]]:
     """Hold out whole groups of the training split for calibration: (training, calibration)."""
-    import zlib
-
-    training, calibration = [], []
+    training: list[Record] = []
+    calibration: list[Record] = []
     for record in records:
         held_out = zlib.crc32(record.group.encode()) % 1000 < 1000 * fraction
         (calibration if held_out else training).append(record)
@@ -51,11 +52,14 @@ def split_calibration(
 
 
 def new_model(config: TrainingConfig, records: Sequence[Record]) -> Sim4SegModel:
-    """An untrained model with tokenizer and labels from the training records."""
+    """An untrained model with labels from the training records and the run's own tokenizer."""
     torch.manual_seed(config.seed)
     labels = sorted({r.diagnosis for r in records if r.diagnosis} | {UNKNOWN_DIAGNOSIS})
     model_config = dataclasses.replace(config.model, diagnoses=tuple(labels))
-    tokenizer = train_tokenizer(records, config.vocabulary)
+    folder = Path(config.output) / TOKENIZER_FOLDER
+    if not folder.is_dir():
+        train_tokenizer(records, config.vocabulary).save_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     lvlm = build_compact_lvlm(config.lvlm, model_config, tokenizer)
     return build_model(model_config, lvlm)
 
@@ -78,7 +82,8 @@ class Trainer:
         self.device = resolve_device(config.device)
         folder = data_folder(config.data)
         records, _ = split_calibration(read_records(folder, "train"), config.calibration_fraction)
-        self.model = new_model(config, records).to(self.device, memory_format=torch.channels_last)
+        self.model = new_model(config, records).to(self.device)
+        self.model.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.dataset = BatchDataset(config, records, ImageStore(folder), self.model.lvlm)
         self.optimizer = torch.optim.AdamW(
@@ -116,7 +121,11 @@ class Trainer:
             worker_init_fn=_one_thread,
         )
         progress = tqdm(
-            total=self.config.steps, initial=self.step, unit="step", mininterval=2, dynamic_ncols=True
+            total=self.config.steps,
+            initial=self.step,
+            unit="step",
+            mininterval=2,
+            dynamic_ncols=True,
         )
         with SummaryWriter(str(self.output / "logs")) as log, progress:
             for batch in loader:
@@ -181,7 +190,7 @@ class Trainer:
         }
         temporary = self.output / f"{STATE_FILE}.partial"
         torch.save(state, temporary)
-        os.replace(temporary, self.output / STATE_FILE)
+        temporary.replace(self.output / STATE_FILE)
 
     def _load(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -200,7 +209,7 @@ def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, A
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
-    moved = {}
+    moved: dict[str, Any] = {}
     for item in dataclasses.fields(batch):
         value = getattr(batch, item.name)
         moved[item.name] = value if value is None else value.to(device)

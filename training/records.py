@@ -34,6 +34,7 @@ class Record:
     body_part: str
     diagnosis: str | None
     group: str
+    licence: str
 
     @property
     def asked(self) -> str:
@@ -62,7 +63,9 @@ def data_folder(argument: str | None = None) -> Path:
     root = Path(__file__).resolve().parent.parent
     folder = Path(argument or os.environ.get("SIM4SEG_DATA") or root / "../shared").resolve()
     if not (folder / "m3ds").is_dir():
-        raise Sim4SegError(f"no m3ds folder in {folder}; set SIM4SEG_DATA to the folder that has it")
+        raise Sim4SegError(
+            f"no m3ds folder in {folder}; set SIM4SEG_DATA to the folder that has it"
+        )
     return folder / "m3ds"
 
 
@@ -92,6 +95,7 @@ def _parse(line: str, where: str) -> Record:
             body_part=fields["body_part"],
             diagnosis=fields["diagnosis"],
             group=fields["group"],
+            licence=fields["licence"],
         )
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise Sim4SegError(f"{where} is no M3DS record: {error!r}") from None

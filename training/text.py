@@ -48,7 +48,8 @@ QUERIES = (
     "Find the {target} in this {modality}.",
     "Could you help me identify the {target} in this {modality}?",
     "Can you find the {target} and suggest a possible diagnosis?",
-    "Would you be able to segment the {target} in this {modality}? Please identify the disease shown.",
+    "Would you be able to segment the {target} in this {modality}? "
+    "Please identify the disease shown.",
 )
 PLURAL_QUERIES = (
     CANONICAL_PLURAL_QUERY,
@@ -159,7 +160,9 @@ def _contrast(mask: NDArray[np.bool_], grey: NDArray[np.float32]) -> str:
     if around.size == 0:
         return "similar to"
     difference = float(grey[mask].mean() - around.mean())
-    return "brighter than" if difference > 12 else "darker than" if difference < -12 else "similar to"
+    return (
+        "brighter than" if difference > 12 else "darker than" if difference < -12 else "similar to"
+    )
 
 
 def _shape(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> str:
@@ -183,9 +186,7 @@ class TaughtAnswer:
     def segments(self) -> list[tuple[str, bool]]:
         """Text in the pieces that are tokenised one by one, with what is supervised."""
         pieces = [(OPENING, False)]
-        for lead, step, taught in zip(
-            STEP_LEADS, self.answer.steps, self.supervised, strict=True
-        ):
+        for lead, step, taught in zip(STEP_LEADS, self.answer.steps, self.supervised, strict=True):
             pieces += [(lead, False), (f" {step}.", taught)]
         return pieces
 

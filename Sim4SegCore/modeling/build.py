@@ -73,9 +73,7 @@ def build_compact_lvlm(
         )
     )
     side = {"height": config.lvlm.image_size, "width": config.lvlm.image_size}
-    processor = CLIPImageProcessor(
-        do_resize=False, do_center_crop=False, size=side, crop_size=side
-    )
+    processor = CLIPImageProcessor(do_resize=False, do_center_crop=False, size=side, crop_size=side)
     return LVLM(config.lvlm, network, tokenizer, processor)
 
 

@@ -1,10 +1,10 @@
 """Checkpoints: a folder of safetensors and JSON, local or on the hub.
 
-    config.json          sizes (Sim4SegConfig)
-    model.safetensors    segmenter, RVLS2M and heads
-    lvlm/                the network as transformers saves it, with tokenizer and image processor
-    adapter/             optional: a LoRA adapter (peft) for the LVLM
-    card.json            optional: data, licences, command, metrics
+config.json          sizes (Sim4SegConfig)
+model.safetensors    segmenter, RVLS2M and heads
+lvlm/                the network as transformers saves it, with tokenizer and image processor
+adapter/             optional: a LoRA adapter (peft) for the LVLM
+card.json            optional: data, licences, command, metrics
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
 from ..case import ModelIdentity
 from ..errors import Sim4SegError
 from .answer import SEG_TOKEN
 from .build import build_model
 from .lvlm import LVLM
+from .lvlm_loading import load_lvlm
 from .sim4seg import Sim4SegConfig, Sim4SegModel
-from .vision import register
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -68,7 +67,7 @@ def resolve_folder(source: str | Path | None) -> Path:
 
 def _download(hub_id: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(hub_id, local_files_only=True))
@@ -88,14 +87,16 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Sim4SegModel
     Raises:
         Sim4SegError: if a file or tensor is missing or has another shape than configured.
     """
-    register()
     config = _read_config(folder)
     lvlm = _load_lvlm(folder, config, dtype)
     if SEG_TOKEN not in lvlm.tokenizer.get_vocab():
         raise Sim4SegError(f"the tokenizer in {folder.name} has no {SEG_TOKEN} token")
     model = build_model(config, lvlm)
     _load_weights(model, folder / WEIGHTS_FILE)
-    return model.to(dtype).eval().requires_grad_(False)
+    model = model.to(dtype).eval().requires_grad_(False)
+    # segment-anything computes positions in float32, whatever the weights' precision.
+    model.segmenter.prompt_encoder.pe_layer.float()
+    return model
 
 
 def save_model(model: Sim4SegModel, folder: Path, card: dict[str, Any] | None = None) -> None:
@@ -107,7 +108,8 @@ def save_model(model: Sim4SegModel, folder: Path, card: dict[str, Any] | None = 
     if folder.exists():
         raise Sim4SegError(f"{folder} exists; choose another folder for the checkpoint")
     folder.mkdir(parents=True)
-    config = dataclasses.asdict(model.config)
+    lvlm_config = dataclasses.replace(model.config.lvlm, source=LVLM_FOLDER)
+    config = dataclasses.asdict(dataclasses.replace(model.config, lvlm=lvlm_config))
     _write_json(folder / CONFIG_FILE, config)
     save_file(_half(_own_state(model)), folder / WEIGHTS_FILE)
     network = model.lvlm.network
@@ -158,36 +160,11 @@ def _from_plain(hint: Any, value: Any) -> Any:
 
 
 def _load_lvlm(folder: Path, config: Sim4SegConfig, dtype: torch.dtype) -> LVLM:
-    source = config.lvlm.source
-    local = folder / source
-    place = local if local.is_dir() else resolve_folder(source)
-    try:
-        network, report = AutoModelForImageTextToText.from_pretrained(
-            place, dtype=dtype, output_loading_info=True, local_files_only=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise Sim4SegError(f"the LVLM in {place.name} cannot be loaded: {first}") from None
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise Sim4SegError(f"the LVLM in {place.name} lacks the tensor {missing[0]}")
-    tokenizer_place = folder if (folder / "tokenizer.json").is_file() else place
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_place, local_files_only=True)
-    if len(tokenizer) > network.get_input_embeddings().num_embeddings:
-        network.resize_token_embeddings(len(tokenizer))
+    own = folder / config.lvlm.source
+    place = own if own.is_dir() else resolve_folder(config.lvlm.source)
     adapter = folder / ADAPTER_FOLDER
-    if adapter.is_dir():
-        network = _merge_adapter(network, adapter)
-    processor = AutoImageProcessor.from_pretrained(place, local_files_only=True)
-    return LVLM(config.lvlm, network, tokenizer, processor)
-
-
-def _merge_adapter(network: Any, adapter: Path) -> Any:
-    try:
-        from peft import PeftModel
-    except ImportError:
-        raise Sim4SegError("this checkpoint has a LoRA adapter: pip install 'sim4seg[lora]'") from None
-    return PeftModel.from_pretrained(network, adapter).merge_and_unload()
+    tokenizer = folder if (folder / "tokenizer.json").is_file() else place
+    return load_lvlm(place, config.lvlm, dtype, tokenizer, adapter if adapter.is_dir() else None)
 
 
 def _load_weights(model: Sim4SegModel, path: Path) -> None:
@@ -203,7 +180,9 @@ def _load_weights(model: Sim4SegModel, path: Path) -> None:
             raise Sim4SegError(f"{path.name} lacks the tensor {name}; the checkpoint is incomplete")
         if state[name].shape != tensor.shape:
             found, wanted = tuple(state[name].shape), tuple(tensor.shape)
-            raise Sim4SegError(f"{path.name}: tensor {name} is {found}, the configuration says {wanted}")
+            raise Sim4SegError(
+                f"{path.name}: tensor {name} is {found}, the configuration says {wanted}"
+            )
     model.load_state_dict({k: v.to(torch.float32) for k, v in state.items()}, strict=False)
 
 
@@ -213,10 +192,15 @@ def _own_state(model: Sim4SegModel) -> dict[str, torch.Tensor]:
 
 
 def _half(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Half precision, but for position encodings, whose phases would suffer."""
     return {
-        name: (value.half() if value.is_floating_point() else value).contiguous().clone()
+        name: (value.half() if _may_be_half(name, value) else value).contiguous().clone()
         for name, value in state.items()
     }
+
+
+def _may_be_half(name: str, value: torch.Tensor) -> bool:
+    return value.is_floating_point() and "positional_encoding" not in name
 
 
 def _write_json(path: Path, values: Any) -> None:

@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -91,10 +90,9 @@ class LVLM(nn.Module):
         return getattr(self.network.config.vision_config, "stage_channels", None)
 
     @property
-    def vision_tower(self) -> nn.Module:
+    def vision_tower(self) -> Any:
         """The image encoder of a LLaVA-type network."""
-        tower: nn.Module = self.network.model.vision_tower
-        return tower
+        return self.network.model.vision_tower
 
     def normalise(self, images: Tensor) -> dict[str, Tensor]:
         """uint8 (B, 3, S, S), already framed, to the network's own image inputs."""

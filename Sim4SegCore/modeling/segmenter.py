@@ -77,7 +77,7 @@ class SegmenterOutput:
     iou: Tensor
 
 
-class PairedMaskDecoder(MaskDecoder):  # type: ignore[misc]
+class PairedMaskDecoder(MaskDecoder):
     """SAM's decoder for a batch of different images, each with its own prompts.
 
     The original repeats one image for many prompts. Given a batch, one repetition per prompt
@@ -102,10 +102,7 @@ class PairedMaskDecoder(MaskDecoder):  # type: ignore[misc]
         source = source.transpose(1, 2).unflatten(2, dense_prompt_embeddings.shape[-2:])
         upscaled = self.output_upscaling(source)
         weights = torch.stack(
-            [
-                mlp(states[:, 1 + index])
-                for index, mlp in enumerate(self.output_hypernetworks_mlps)
-            ],
+            [mlp(states[:, 1 + index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)],
             dim=1,
         )
         masks = torch.einsum("bmc,bchw->bmhw", weights, upscaled)
@@ -171,9 +168,7 @@ class Segmenter(nn.Module):
         encoder.image_embedding_size = tuple(image_embedding.shape[-2:])
         points, dense = encoder(points=None, boxes=None, masks=mask_prompt)
         batch = len(image_embedding)
-        sparse = torch.cat(
-            [points.expand(batch, -1, -1).to(seg_embedding), seg_embedding], dim=1
-        )
+        sparse = torch.cat([points.expand(batch, -1, -1).to(seg_embedding), seg_embedding], dim=1)
         masks, iou = self.mask_decoder.predict_masks(
             image_embeddings=image_embedding,
             image_pe=encoder.get_dense_pe().to(image_embedding),
@@ -233,4 +228,6 @@ def load_sam_checkpoint(segmenter: Segmenter, path: str | Path) -> None:
         segmenter.load_state_dict(state)
     except RuntimeError as error:
         detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise Sim4SegError(f"{Path(path).name} does not fit {segmenter.config.encoder}: {detail}") from None
+        raise Sim4SegError(
+            f"{Path(path).name} does not fit {segmenter.config.encoder}: {detail}"
+        ) from None

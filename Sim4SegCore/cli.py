@@ -1,0 +1,129 @@
+"""The command line: `sim4seg segment IMAGE "QUERY" -o OUT`.
+
+Checks everything that can be checked before torch is loaded. Mistakes of the user end with one
+line on stderr and exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from .case import Query, Result
+from .errors import Sim4SegError
+from .output import RESEARCH_NOTICE, check_output_folder, result_to_dict
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+LABEL_WIDTH = 11
+LINE_WIDTH = 88
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character must not end a finished run.
+        getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
+    options = _parser().parse_args(arguments)
+    try:
+        _segment(options)
+    except Sim4SegError as error:
+        print(f"sim4seg: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("sim4seg: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sim4seg",
+        description="Ask a medical image a clinical question; get a mask, a diagnosis and the "
+        "reasoning.",
+        epilog=RESEARCH_NOTICE,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    segment = commands.add_parser("segment", help="answer one query about one image")
+    segment.add_argument(
+        "image", type=Path, help="PNG, JPEG, TIFF, DICOM, NIfTI, NRRD or MetaImage"
+    )
+    segment.add_argument("query", help='such as "Is there a skin lesion? Segment it."')
+    segment.add_argument("-o", "--output", type=Path, required=True, help="folder for the results")
+    segment.add_argument("--model", help="checkpoint folder or hub id (default: the embedded one)")
+    segment.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
+    )
+    segment.add_argument("--slice", type=int, help="slice of a volume to look at, from 0")
+    segment.add_argument("--json", action="store_true", help="print result.json instead of text")
+    segment.add_argument(
+        "--overwrite", action="store_true", help="replace results in an output folder in use"
+    )
+    return parser
+
+
+def _segment(options: argparse.Namespace) -> None:
+    query = Query(options.query)
+    check_output_folder(options.output, overwrite=options.overwrite)
+    from .io import read_case
+
+    case = read_case(options.image, slice_index=options.slice)
+    _say("loading the model")
+    from .predictor import Sim4Seg
+
+    predictor = Sim4Seg.from_pretrained(options.model, device=options.device, notify=_say)
+    _say("looking at the image")
+    result = predictor.segment(case, query.text)
+    folder = result.save(options.output, overwrite=options.overwrite)
+    if options.json:
+        print(json.dumps(result_to_dict(result), indent=2, ensure_ascii=False))
+    else:
+        print(describe(result, folder))
+
+
+def _say(sentence: str) -> None:
+    print(f"sim4seg: {sentence}", file=sys.stderr, flush=True)
+
+
+def describe(result: Result, folder: Path) -> str:
+    """A result in a few readable lines."""
+    rows = [("Diagnosis", _diagnosis_text(result))]
+    for finding in result.findings:
+        state = "found" if finding.present else "not found"
+        share = finding.measurements.get("image_fraction", 0.0)
+        extent = f", {share:.1%} of the image" if finding.present else ""
+        rows.append(
+            ("Finding", f"{finding.label}: {state} (presence {finding.confidence:.0%}{extent})")
+        )
+    rows.append(("Reasoning", result.reasoning))
+    rows += [("Warning", warning) for warning in result.warnings]
+    rows += [("Written to", str(folder)), ("Note", RESEARCH_NOTICE)]
+    return "\n".join(_row(label, text) for label, text in rows)
+
+
+def _diagnosis_text(result: Result) -> str:
+    diagnosis = result.diagnosis
+    if diagnosis.label is None:
+        return f"none given ({diagnosis.confidence:.0%})"
+    others = ", ".join(f"{label} {share:.0%}" for label, share in diagnosis.alternatives)
+    tail = f"; else {others}" if others else ""
+    return f"{diagnosis.label} ({diagnosis.confidence:.0%}{tail})"
+
+
+def _row(label: str, text: str) -> str:
+    return textwrap.fill(
+        text,
+        LINE_WIDTH,
+        initial_indent=label.ljust(LABEL_WIDTH),
+        subsequent_indent=" " * LABEL_WIDTH,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""From a run folder to an inference checkpoint with its card."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from Sim4SegCore import ModelIdentity, Sim4Seg
+from Sim4SegCore.errors import Sim4SegError
+from Sim4SegCore.modeling.checkpoint import save_model
+from Sim4SegCore.modeling.sim4seg import Sim4SegModel
+
+from .config import TrainingConfig
+from .evaluation import evaluate, presence_threshold, ungated
+from .loop import STATE_FILE, new_model, split_calibration, timestamp
+from .records import Record, data_folder, read_records
+
+FALSE_MASK_RATE = 0.08
+"""Aimed at on the held-out training images; users lose trust over masks of nothing."""
+
+
+def export(config: TrainingConfig, target: Path) -> None:
+    """Write the averaged weights of a run as a checkpoint folder.
+
+    Raises:
+        Sim4SegError: if the run has no saved state or the folder exists.
+    """
+    if target.exists():
+        raise Sim4SegError(f"{target} exists; choose another folder for the checkpoint")
+    state_path = Path(config.output) / STATE_FILE
+    if not state_path.is_file():
+        raise Sim4SegError(f"no saved state in {config.output}; run train first")
+    folder = data_folder(config.data)
+    records, held_out = split_calibration(
+        read_records(folder, "train"), config.calibration_fraction
+    )
+    model = new_model(config, records).eval()
+    state = torch.load(state_path, map_location="cpu", weights_only=True)
+    model.load_state_dict(state["average"])
+    predictor = ungated(Sim4Seg(model, ModelIdentity("export", "", "")))
+    threshold = presence_threshold(evaluate(predictor, held_out, folder), FALSE_MASK_RATE)
+    model.config = dataclasses.replace(model.config, presence_threshold=round(threshold, 4))
+    save_model(model, target, _card(config, model, records, state["step"]))
+
+
+def _card(
+    config: TrainingConfig, model: Sim4SegModel, records: list[Record], step: int
+) -> dict[str, Any]:
+    environment = json.loads((Path(config.output) / "environment.json").read_text())
+    images: Counter[str] = Counter(record.dataset for record in records)
+    licences: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        licences[record.dataset].add(record.licence)
+    return {
+        "name": "Sim4Seg embedded model",
+        "intended_use": "Research only. Not a medical device; some training images allow "
+        "research use only.",
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "steps": step,
+        "images_seen": step * config.batch_size,
+        "command": "python training/run.py train --config training/configs/embedded.yaml",
+        "revision": environment["revision"],
+        "torch": environment["torch"],
+        "exported": timestamp(),
+        "presence_threshold": model.config.presence_threshold,
+        "data": [
+            {"set": name, "images": count, "licence": "; ".join(sorted(licences[name]))}
+            for name, count in sorted(images.items())
+        ],
+    }
