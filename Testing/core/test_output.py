@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from Sim4SegCore import io, output, rendering
+from Sim4SegCore import output, rendering
 from Sim4SegCore.case import Case, Diagnosis, Finding, Geometry, ModelIdentity, Query, Result
 from Sim4SegCore.errors import Sim4SegError
-from Sim4SegCore.io import read_case
+from Sim4SegCore.io import read_case, writing
 from Sim4SegCore.measurements import measure
 from Sim4SegCore.output import check_output_folder, report_text, result_to_dict, save_result
 
@@ -328,7 +328,7 @@ def raising(error: BaseException, original: Callable[..., Any], skip: int) -> Ca
 FAILURES = [
     (output, "write_mask", 0),
     (output, "write_mask", 1),
-    (io, "_write_png_mask", 0),
+    (writing, "_write_png_mask", 0),
     (rendering, "save_png", 0),
     (rendering, "save_png", 1),
     (json, "dumps", 0),

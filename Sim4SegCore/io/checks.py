@@ -1,0 +1,47 @@
+"""What every format has in common once its header is known: slice, size and the Case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..case import Case
+from ..errors import Sim4SegError
+from .problems import cannot_read
+
+MAX_PIXELS = 89_478_485
+"""Largest accepted height x width; the size from which PIL suspects a decompression bomb."""
+
+
+def choose_slice(path: Path, count: int, slice_index: int | None) -> int:
+    """The index asked for, checked; 0 where there is only one slice."""
+    if slice_index is None and count != 1:
+        raise cannot_read(
+            path, f"it holds {count} slices; choose one with --slice K (0 to {count - 1})"
+        )
+    chosen = slice_index or 0
+    if not 0 <= chosen < count:
+        valid = f"--slice must be 0 to {count - 1}" if count > 1 else "leave --slice out"
+        raise cannot_read(path, f"there is no slice {chosen}, it holds {count}; {valid}")
+    return chosen
+
+
+def check_pixel_count(path: Path, width: int, height: int) -> None:
+    """To be called before pixels are unpacked."""
+    if width * height > MAX_PIXELS:
+        raise cannot_read(
+            path,
+            f"{width}x{height} pixels are more than the {MAX_PIXELS} allowed; "
+            "crop or downsample it",
+        )
+
+
+def make_case(path: Path, image: NDArray[Any], **fields: Any) -> Case:
+    """The Case, in this machine's byte order, which torch insists on."""
+    image = image.astype(image.dtype.newbyteorder("="), copy=False)
+    try:
+        return Case(image=image, source=path, **fields)
+    except Sim4SegError as error:
+        raise cannot_read(path, str(error)) from None

@@ -1,0 +1,192 @@
+"""The command line as a user meets it: what is written, printed, refused."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from PIL import Image
+
+from Sim4SegCore import cli
+from Sim4SegCore.examples import dice, draw_phantom
+from Sim4SegCore.output import RESEARCH_NOTICE
+
+QUERY = "Is there a skin lesion? Segment it and tell me what it is."
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def phantom(tmp_path):
+    image, _ = draw_phantom()
+    path = tmp_path / "phantom.png"
+    Image.fromarray(image).save(path)
+    return path
+
+
+def refuse(capsys, *arguments):
+    """Run, expect exit code 2 and one line on stderr; return the line."""
+    assert cli.main([str(argument) for argument in arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = [line for line in printed.err.splitlines() if not line.endswith("the model")]
+    assert len(lines) == 1
+    assert "Traceback" not in lines[0]
+    return lines[0]
+
+
+def test_phantom_gives_mask_pictures_json_and_readable_text(phantom, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert cli.main(["segment", str(phantom), QUERY, "-o", str(out)]) == 0
+    assert {p.name for p in out.iterdir()} == {
+        "mask.png",
+        "overlay.png",
+        "similarity.png",
+        "result.json",
+    }
+    mask = np.asarray(Image.open(out / "mask.png")) > 0
+    assert dice(mask, draw_phantom()[1]) > 0.85
+    result = json.loads((out / "result.json").read_text())
+    assert result["findings"][0]["label"] == "skin lesion"
+    assert result["findings"][0]["present"]
+    assert result["findings"][0]["measurements"]["area_px"] == mask.sum()
+    assert result["model"]["sha256"]
+    text = capsys.readouterr().out
+    assert text.startswith("Diagnosis")
+    assert result["diagnosis"]["label"] in text
+    assert "dermoscopy" in text
+    assert " ".join(text.split()).count(RESEARCH_NOTICE) == 1
+    assert len(text.splitlines()) < 20
+
+
+def test_json_is_the_same_as_the_file(phantom, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert cli.main(["segment", str(phantom), QUERY, "-o", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((out / "result.json").read_text())
+
+
+def test_nifti_gives_a_mask_in_its_own_geometry(tmp_path):
+    image = sitk.GetImageFromArray(draw_phantom()[0][None, ..., 1].astype(np.int16))
+    image.SetSpacing((0.2, 0.3, 4.0))
+    image.SetOrigin((11.0, -5.0, 7.0))
+    sitk.WriteImage(image, str(tmp_path / "lesion.nii.gz"))
+    out = tmp_path / "out"
+    assert cli.main(["segment", str(tmp_path / "lesion.nii.gz"), QUERY, "-o", str(out)]) == 0
+    mask = sitk.ReadImage(str(out / "mask.nii.gz"))
+    assert mask.GetSize() == image.GetSize()
+    assert mask.GetSpacing() == pytest.approx(image.GetSpacing())
+    assert mask.GetOrigin() == pytest.approx(image.GetOrigin())
+
+
+def test_dicom_file_is_answered(tmp_path):
+    from pydicom.data import get_testdata_file
+
+    out = tmp_path / "out"
+    source = get_testdata_file("MR_small.dcm")
+    assert cli.main(["segment", str(source), "Is there a tumor?", "-o", str(out)]) == 0
+    assert json.loads((out / "result.json").read_text())["input"]["modality"] == "MR"
+    assert (out / "mask.nii.gz").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.png", b"", "empty"),
+        ("text.png", b"not a picture", "picture|image|damaged"),
+        ("cut.png", None, "truncated|damaged|complete"),
+    ],
+)
+def test_files_that_are_no_image_are_refused(name, content, message, phantom, tmp_path, capsys):
+    path = tmp_path / name
+    path.write_bytes(phantom.read_bytes()[:2000] if content is None else content)
+    line = refuse(capsys, "segment", path, QUERY, "-o", tmp_path / "out")
+    assert name in line
+    assert re.search(message, line)
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_file_and_folder_without_dicom(tmp_path, capsys):
+    assert "nothing.png" in refuse(
+        capsys, "segment", tmp_path / "nothing.png", QUERY, "-o", tmp_path / "out"
+    )
+    (tmp_path / "folder").mkdir()
+    assert "DICOM" in refuse(capsys, "segment", tmp_path / "folder", QUERY, "-o", tmp_path / "out")
+
+
+def test_nan_one_pixel_and_volume_are_refused(tmp_path, capsys):
+    with_nan = np.full((1, 20, 20), 5, np.float32)
+    with_nan[0, 3, 3] = np.nan
+    sitk.WriteImage(sitk.GetImageFromArray(with_nan), str(tmp_path / "nan.nrrd"))
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((5, 9, 9), np.int16)), str(tmp_path / "v.nrrd"))
+    Image.fromarray(np.zeros((1, 1), np.uint8)).save(tmp_path / "one.png")
+    out = tmp_path / "out"
+    assert "NaN" in refuse(capsys, "segment", tmp_path / "nan.nrrd", QUERY, "-o", out)
+    assert "--slice" in refuse(capsys, "segment", tmp_path / "v.nrrd", QUERY, "-o", out)
+    assert "pixel" in refuse(capsys, "segment", tmp_path / "one.png", QUERY, "-o", out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [("", "empty"), ("  ", "empty"), ("x" * 10_000, "10000 characters"), ("ab\udcff", "UTF-8")],
+)
+def test_unusable_queries_are_refused(query, message, phantom, tmp_path, capsys):
+    assert message in refuse(capsys, "segment", phantom, query, "-o", tmp_path / "out")
+
+
+def test_bytes_that_are_no_utf8_are_refused_in_a_real_process(phantom, tmp_path):
+    command = [sys.executable, "-m", "Sim4SegCore.cli", "segment", str(phantom), b"\xff\xfe"]
+    done = subprocess.run(
+        [*command, "-o", str(tmp_path / "out")], capture_output=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 2
+    assert b"UTF-8" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("query", ["Où est la lésion ?", "病变在哪里？", "🙂 {query} {} %s"])
+def test_queries_in_any_language_are_answered(query, phantom, tmp_path):
+    assert cli.main(["segment", str(phantom), query, "-o", str(tmp_path / "out")]) == 0
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["query"] == query
+
+
+def test_unknown_model_and_device_are_refused(phantom, tmp_path, capsys):
+    out = tmp_path / "out"
+    missing = tmp_path / "no-model"
+    assert "no-model" in refuse(capsys, "segment", phantom, QUERY, "-o", out, "--model", missing)
+    assert "device" in refuse(capsys, "segment", phantom, QUERY, "-o", out, "--device", "tpu")
+    assert "cuda:99" in refuse(capsys, "segment", phantom, QUERY, "-o", out, "--device", "cuda:99")
+    assert not out.exists()
+
+
+def test_an_output_folder_in_use_needs_overwrite(phantom, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    assert "--overwrite" in refuse(capsys, "segment", phantom, QUERY, "-o", out)
+    assert cli.main(["segment", str(phantom), QUERY, "-o", str(out), "--overwrite"]) == 0
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("delay", [0.3, 2.5, 4.5])
+def test_ctrl_c_leaves_nothing_half_written(delay, phantom, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "Sim4SegCore.cli", "segment", str(phantom), QUERY]
+    process = subprocess.Popen(
+        [*command, "-o", str(out)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    )
+    time.sleep(delay)
+    if process.poll() is None:
+        os.kill(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    left = sorted(p.name for p in tmp_path.iterdir() if p.name != "phantom.png")
+    finished = ["mask.png", "overlay.png", "result.json", "similarity.png"]
+    assert left == [] or (left == ["out"] and sorted(p.name for p in out.iterdir()) == finished)
+    if process.returncode != 0:
+        assert process.returncode in (130, -signal.SIGINT)

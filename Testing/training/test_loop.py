@@ -1,0 +1,142 @@
+"""Training on made-up data: continued runs, refusals, export and evaluation."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from Sim4SegCore import Sim4Seg
+from Sim4SegCore.errors import Sim4SegError
+from training import run
+from training.config import load_config
+from training.evaluation import Row, auroc, presence_threshold, summarise
+from training.loop import STATE_FILE, Trainer
+
+
+def train(overrides, **changes):
+    extra = [f"{key}={value}" for key, value in changes.items()]
+    trainer = Trainer(load_config(None, overrides + extra))
+    trainer.run()
+    return trainer
+
+
+def test_a_continued_run_ends_like_an_uninterrupted_one(tiny_overrides, tmp_path):
+    whole = train(tiny_overrides, output=tmp_path / "whole")
+    interrupted = Trainer(load_config(None, [*tiny_overrides, f"output={tmp_path / 'cut'}"]))
+    for step in range(2):
+        interrupted.train_step(interrupted.dataset[step])
+    interrupted.save()
+    interrupted.train_step(interrupted.dataset[2])
+    continued = train(tiny_overrides, output=tmp_path / "cut")
+    assert continued.step == whole.step == 4
+    for ours, theirs in zip(
+        continued.average.state_dict().values(), whole.average.state_dict().values(), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+
+
+def test_another_configuration_does_not_continue_a_run(tiny_overrides):
+    train(tiny_overrides)
+    with pytest.raises(Sim4SegError, match="another configuration"):
+        Trainer(load_config(None, [*tiny_overrides, "seed=5"]))
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(tiny_overrides, tmp_path):
+    trainer = train(tiny_overrides)
+    saved = (tmp_path / "run" / STATE_FILE).read_bytes()
+    with torch.no_grad():
+        trainer.model.rvls2m.scale.fill_(float("nan"))
+    with pytest.raises(Sim4SegError, match="not finite"):
+        trainer.train_step(trainer.dataset[0])
+    assert (tmp_path / "run" / STATE_FILE).read_bytes() == saved
+
+
+def test_training_lowers_the_loss(tiny_overrides):
+    trainer = Trainer(load_config(None, [*tiny_overrides, "steps=60", "optimizer.warmup_steps=5"]))
+    batch = trainer.dataset[0]
+    losses = [trainer.train_step(batch)["total"] for _ in range(40)]
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+def test_batches_are_the_same_whoever_makes_them(tiny_overrides):
+    trainer = Trainer(load_config(None, tiny_overrides))
+    first, again = trainer.dataset[3], trainer.dataset[3]
+    for item in dataclasses.fields(first):
+        ours, theirs = getattr(first, item.name), getattr(again, item.name)
+        if isinstance(ours, torch.Tensor):
+            assert torch.equal(ours, theirs)
+
+
+def test_train_export_evaluate_from_the_command_line(
+    tiny_overrides, made_up_data, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("SIM4SEG_DATA", str(made_up_data))
+    overrides = [*tiny_overrides, "calibration_fraction=0.3"]
+    assert run.main(["train", *overrides]) == 0
+    checkpoint = tmp_path / "checkpoint"
+    assert run.main(["export", "--to", str(checkpoint), *overrides]) == 0
+    card = json.loads((checkpoint / "card.json").read_text())
+    assert card["steps"] == 4
+    assert {entry["set"] for entry in card["data"]} <= {"PH2", "LGG", "HRF"}
+    assert run.main(["evaluate", "--model", str(checkpoint), "--to", str(tmp_path / "e")]) == 0
+    assert "| PH2 | 2 |" in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
+    assert metrics["sets"][-1]["questions"] == 6
+    result = Sim4Seg.from_pretrained(checkpoint).segment(
+        made_up_data / "m3ds" / "images" / "val0.png", "Is there a skin lesion?"
+    )
+    assert result.mask.shape == result.case.size
+    assert run.main(["export", "--to", str(checkpoint), *overrides]) == 2
+    assert "exists" in capsys.readouterr().err
+
+
+def test_missing_data_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SIM4SEG_DATA", str(tmp_path))
+    assert run.main(["evaluate"]) == 2
+    assert "SIM4SEG_DATA" in capsys.readouterr().err
+
+
+def row(present, presence, **changes):
+    base = Row(
+        id="a",
+        dataset="LGG",
+        target="tumor",
+        present=present,
+        iou=0.5 if present else None,
+        mask_drawn=True,
+        presence=presence,
+        diagnosis="no tumor",
+        predicted="no tumor",
+        confidence=0.9,
+        modality_right=True,
+    )
+    return dataclasses.replace(base, **changes)
+
+
+def test_presence_gates_masks_in_the_table():
+    rows = [row(True, 0.9), row(True, 0.1), row(False, 0.8), row(False, 0.2)]
+    metrics = summarise(rows, 0.5)[0]
+    assert metrics.giou == pytest.approx(0.25)
+    assert metrics.giou_ungated == pytest.approx(0.5)
+    assert metrics.false_masks == pytest.approx(0.5)
+    assert metrics.presence_auroc == pytest.approx(0.5)
+
+
+def test_balanced_accuracy_differs_from_accuracy():
+    rows = [row(True, 0.9) for _ in range(3)]
+    rows.append(row(True, 0.9, diagnosis="lower-grade glioma"))
+    metrics = summarise(rows, 0.5)[0]
+    assert metrics.accuracy == metrics.majority == pytest.approx(0.75)
+    assert metrics.balanced_accuracy == pytest.approx(0.5)
+
+
+def test_threshold_allows_the_asked_rate_of_false_masks():
+    rows = [row(False, n / 100) for n in range(100)]
+    threshold = presence_threshold(rows, 0.1)
+    assert sum(r.presence >= threshold for r in rows) == 10
+
+
+def test_auroc_by_hand():
+    assert auroc([0.9, 0.4, 0.5, 0.1], [True, True, False, False]) == pytest.approx(0.75)
+    assert auroc([0.9], [True]) is None
