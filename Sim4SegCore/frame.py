@@ -100,11 +100,13 @@ class Frame:
         side = to_window.side
         grid = F.affine_grid(theta.expand(len(values), 2, 3), [len(values), 1, side, side], False)
         grid = grid[:, : self.window[2], : self.window[3]]
-        limit = torch.tensor(
-            [2 * edge / self.side - 1 for edge in self.content[::-1]], device=values.device
-        ).to(grid)
-        step = torch.tensor([1 / values.shape[-1], 1 / values.shape[-2]]).to(grid)
-        grid = torch.minimum(grid, limit - step)
+        last_centre = torch.tensor(
+            [
+                (2 * _cells_shown(edge, self.side, cells) - 1) / cells - 1
+                for edge, cells in zip(self.content[::-1], values.shape[:1:-1], strict=True)
+            ]
+        )
+        grid = torch.minimum(grid, last_centre.to(grid))
         return F.grid_sample(values, grid, padding_mode="border", align_corners=False)
 
 
@@ -132,7 +134,15 @@ def content_mask(frame: Frame, size: int) -> Tensor:
     """Which cells of a size x size grid over the frame's input show the image.
 
     Returns:
-        bool (size, size): True where the cell's centre lies on the image, not on padding.
+        bool (size, size): True where the cell's centre lies on the image, not on padding; the
+        first row and column always count, for images thinner than half a cell.
     """
-    centres = (torch.arange(size) + 0.5) * frame.side / size
-    return (centres < frame.content[0])[:, None] & (centres < frame.content[1])[None, :]
+    rows, columns = (
+        torch.arange(size) < _cells_shown(edge, frame.side, size) for edge in frame.content
+    )
+    return rows[:, None] & columns[None, :]
+
+
+def _cells_shown(edge: int, side: int, cells: int) -> int:
+    """How many of `cells` cells over `side` pixels have their centre before `edge`; at least 1."""
+    return max(1, -((side - 2 * edge * cells) // (2 * side)))

@@ -27,6 +27,7 @@ from .measurements import measure
 from .modeling.answer import Answer, named_target
 from .modeling.checkpoint import identify, load_model, resolve_folder
 from .modeling.generation import AnswerDecoder, Generated
+from .modeling.segmenter import ImageEmbedding
 from .modeling.sim4seg import FramePair, Grounding, Sim4SegModel
 from .tiling import blend, tile_frames
 
@@ -38,7 +39,7 @@ UNNAMED_TARGET = "finding"
 @dataclass
 class _Tiles:
     frames: list[Frame]
-    embeddings: list[Tensor]
+    embeddings: list[ImageEmbedding]
 
 
 @dataclass
@@ -50,7 +51,7 @@ class _CachedImage:
     token_grid: int
     prefix_cache: Any
     image_token_embeddings: Tensor
-    image_embedding: Tensor
+    image_embedding: ImageEmbedding
     encoding_seconds: float
     tiles: _Tiles | None = field(default=None)
 
@@ -212,7 +213,11 @@ class Sim4Seg:
         )
 
     def _ground(
-        self, image: _CachedImage, generated: Generated, frames: list[Frame], embeddings: Tensor
+        self,
+        image: _CachedImage,
+        generated: Generated,
+        frames: list[Frame],
+        embeddings: ImageEmbedding,
     ) -> Grounding:
         count = len(frames)
         pair = FramePair.of(

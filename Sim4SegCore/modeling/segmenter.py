@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Literal
 
 import torch
@@ -65,6 +66,29 @@ class SegmenterConfig:
 
 
 @dataclass
+class ImageEmbedding:
+    """What the mask decoder reads of an image.
+
+    Attributes:
+        coarse: (B, C, h, w), SAM's image embedding.
+        fine: (B, C / 4, 2h, 2w), added half-way up the decoder's upscaling, where thin
+            structures live (after SAM 2, arXiv 2408.00714); None with SAM's own ViT.
+    """
+
+    coarse: Tensor
+    fine: Tensor | None = None
+
+    def with_rows(self, rows: Tensor, other: ImageEmbedding) -> ImageEmbedding:
+        """The same with some rows of the batch taken from another batch."""
+        fine = None
+        if self.fine is not None and other.fine is not None:
+            fine = self.fine.index_copy(0, rows, other.fine.to(self.fine.dtype))
+        return ImageEmbedding(
+            self.coarse.index_copy(0, rows, other.coarse.to(self.coarse.dtype)), fine
+        )
+
+
+@dataclass
 class SegmenterOutput:
     """SAM's masks.
 
@@ -92,6 +116,7 @@ class PairedMaskDecoder(MaskDecoder):
         image_pe: Tensor,
         sparse_prompt_embeddings: Tensor,
         dense_prompt_embeddings: Tensor,
+        fine_embeddings: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """All masks and IoU estimates; shapes as in `SegmenterOutput`."""
         batch = len(sparse_prompt_embeddings)
@@ -100,13 +125,22 @@ class PairedMaskDecoder(MaskDecoder):
         source = image_embeddings + dense_prompt_embeddings
         states, source = self.transformer(source, image_pe.expand(batch, -1, -1, -1), tokens)
         source = source.transpose(1, 2).unflatten(2, dense_prompt_embeddings.shape[-2:])
-        upscaled = self.output_upscaling(source)
+        upscaled = self._upscale(source, fine_embeddings)
         weights = torch.stack(
             [mlp(states[:, 1 + index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)],
             dim=1,
         )
         masks = torch.einsum("bmc,bchw->bmhw", weights, upscaled)
         return masks, self.iou_prediction_head(states[:, 0])
+
+    def _upscale(self, source: Tensor, fine_embeddings: Tensor | None) -> Tensor:
+        if fine_embeddings is None:
+            return self.output_upscaling(source)
+        first_up, norm, activation, *rest = self.output_upscaling
+        upscaled = activation(norm(first_up(source) + fine_embeddings))
+        for layer in rest:
+            upscaled = layer(upscaled)
+        return upscaled
 
 
 class CompactNeck(nn.Module):
@@ -115,6 +149,10 @@ class CompactNeck(nn.Module):
     def __init__(self, stage_channels: list[int], embed_dim: int, stride: int) -> None:
         super().__init__()
         self.skipped = STRIDES.index(stride)
+        if self.skipped:
+            self.fine = nn.Conv2d(stage_channels[self.skipped - 1], embed_dim // 4, 1)
+            nn.init.zeros_(self.fine.weight)
+            nn.init.zeros_(self.fine.bias)
         stage_channels = stage_channels[self.skipped :]
         self.laterals = nn.ModuleList(nn.Conv2d(width, embed_dim, 1) for width in stage_channels)
         self.smooth = nn.Sequential(
@@ -124,8 +162,9 @@ class CompactNeck(nn.Module):
             nn.Conv2d(embed_dim, embed_dim, 1),
         )
 
-    def forward(self, feature_maps: tuple[Tensor, ...]) -> Tensor:
-        """Features at strides 4, 8, 16, 32 to the image embedding (B, C, h, w)."""
+    def forward(self, feature_maps: tuple[Tensor, ...]) -> ImageEmbedding:
+        """Features at strides 4, 8, 16, 32 to the image embedding."""
+        fine = self.fine(feature_maps[self.skipped - 1]) if self.skipped else None
         feature_maps = feature_maps[self.skipped :]
         merged = self.laterals[-1](feature_maps[-1])
         for lateral, features in zip(
@@ -133,8 +172,7 @@ class CompactNeck(nn.Module):
         ):
             merged = F.interpolate(merged, size=features.shape[-2:], mode="nearest")
             merged = merged + lateral(features)
-        embedding: Tensor = self.smooth(merged)
-        return embedding
+        return ImageEmbedding(self.smooth(merged), fine)
 
 
 class Segmenter(nn.Module):
@@ -154,26 +192,27 @@ class Segmenter(nn.Module):
         self.mask_decoder = mask_decoder
 
     def forward(
-        self, image_embedding: Tensor, seg_embedding: Tensor, mask_prompt: Tensor | None
+        self, image_embedding: ImageEmbedding, seg_embedding: Tensor, mask_prompt: Tensor | None
     ) -> SegmenterOutput:
         """Decode masks.
 
         Args:
-            image_embedding: (B, C, h, w).
+            image_embedding: of B images.
             seg_embedding: (B, K, C) sparse prompts.
             mask_prompt: (B, 1, 4h, 4w) logits, or None for SAM's learned "no mask".
         """
         # A view with shared parameters: the sizes are plain attributes of the library's module.
         encoder = copy.copy(self.prompt_encoder)
-        encoder.image_embedding_size = tuple(image_embedding.shape[-2:])
+        encoder.image_embedding_size = tuple(image_embedding.coarse.shape[-2:])
         points, dense = encoder(points=None, boxes=None, masks=mask_prompt)
-        batch = len(image_embedding)
+        batch = len(image_embedding.coarse)
         sparse = torch.cat([points.expand(batch, -1, -1).to(seg_embedding), seg_embedding], dim=1)
         masks, iou = self.mask_decoder.predict_masks(
-            image_embeddings=image_embedding,
-            image_pe=encoder.get_dense_pe().to(image_embedding),
+            image_embeddings=image_embedding.coarse,
+            image_pe=encoder.get_dense_pe().to(image_embedding.coarse),
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense.expand(batch, -1, -1, -1),
+            fine_embeddings=image_embedding.fine,
         )
         return SegmenterOutput(masks, iou)
 
@@ -221,9 +260,12 @@ def load_sam_checkpoint(segmenter: Segmenter, path: str | Path) -> None:
     """Load a published `sam_vit_*.pth` into a segmenter built with the same ViT.
 
     Raises:
-        Sim4SegError: if the file's tensors do not fit.
+        Sim4SegError: if the file cannot be read, or its tensors do not fit.
     """
-    state = torch.load(Path(path), map_location="cpu", weights_only=True)
+    try:
+        state = dict(torch.load(Path(path), map_location="cpu", weights_only=True))
+    except (OSError, EOFError, RuntimeError, TypeError, ValueError, UnpicklingError):
+        raise Sim4SegError(f"{Path(path).name} cannot be read as weights of SAM") from None
     try:
         segmenter.load_state_dict(state)
     except RuntimeError as error:

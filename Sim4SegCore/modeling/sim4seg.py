@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..frame import Frame, content_mask, relative_affine
 from .lvlm import LVLM, LVLMConfig, VisionOutput
 from .rvls2m import RVLS2M, MaskPrompt, RVLS2MConfig
-from .segmenter import Segmenter, SegmenterConfig
+from .segmenter import ImageEmbedding, Segmenter, SegmenterConfig
 
 SAM_PIXEL_MEAN = (123.675, 116.28, 103.53)
 SAM_PIXEL_STD = (58.395, 57.12, 57.375)
@@ -129,15 +129,12 @@ class Sim4SegModel(nn.Module):
         """Where the weights are."""
         return self.rvls2m.scale.device
 
-    def sam_embedding(self, images: Tensor | None, vision: VisionOutput | None) -> Tensor:
+    def sam_embedding(self, images: Tensor | None, vision: VisionOutput | None) -> ImageEmbedding:
         """Image embedding for the mask decoder.
 
         Args:
             images: uint8 (B, 3, S, S) in SAM's frame; None if it equals the LVLM's.
             vision: the LVLM's pass over the same pixels, whose features are then reused.
-
-        Returns:
-            (B, C, h, w).
         """
         if self.config.segmenter.encoder == "shared":
             if images is None:
@@ -146,24 +143,21 @@ class Sim4SegModel(nn.Module):
             else:
                 pixels = self.lvlm.normalise(images)["pixel_values"]
                 maps = self.lvlm.vision_tower.feature_maps(pixels)
-            embedding: Tensor = self.segmenter.image_encoder(maps)
-            return embedding
+            shared: ImageEmbedding = self.segmenter.image_encoder(maps)
+            return shared
         assert images is not None
         dtype = next(self.segmenter.parameters()).dtype
         mean = torch.tensor(SAM_PIXEL_MEAN, device=images.device)[:, None, None]
         std = torch.tensor(SAM_PIXEL_STD, device=images.device)[:, None, None]
-        padding = (images == 0).all(1, keepdim=True)
-        pixels = ((images - mean) / std).masked_fill(padding, 0.0)
-        own: Tensor = self.segmenter.image_encoder(pixels.to(self.device, dtype))
-        return own
+        pixels = ((images - mean) / std).masked_fill(_black_margin(images), 0.0)
+        return ImageEmbedding(self.segmenter.image_encoder(pixels.to(self.device, dtype)))
 
     def _embeddings_of_rows(
         self, images: Tensor | None, rows: Tensor | None, vision: VisionOutput
-    ) -> Tensor:
+    ) -> ImageEmbedding:
         if images is None or rows is None:
             return self.sam_embedding(images, vision)
-        shared = self.sam_embedding(None, vision)
-        return shared.index_copy(0, rows, self.sam_embedding(images, None).to(shared.dtype))
+        return self.sam_embedding(None, vision).with_rows(rows, self.sam_embedding(images, None))
 
     def image_token_embeddings(self, image_states: Tensor) -> Tensor:
         """Hidden states of the image tokens (B, N, D) to RVLS2M's space (B, gh, gw, C)."""
@@ -175,7 +169,7 @@ class Sim4SegModel(nn.Module):
         self,
         seg_state: Tensor,
         image_token_embeddings: Tensor,
-        image_embedding: Tensor,
+        image_embedding: ImageEmbedding,
         frames: FramePair,
     ) -> Grounding:
         """From the [SEG] state to masks.
@@ -183,7 +177,7 @@ class Sim4SegModel(nn.Module):
         Args:
             seg_state: (B, D) hidden state of [SEG].
             image_token_embeddings: (B, gh, gw, C).
-            image_embedding: (B, C, h, w) of the frames' SAM side.
+            image_embedding: of the frames' SAM side.
             frames: of the same batch.
         """
         seg_embedding = self.projection(seg_state)
@@ -191,7 +185,7 @@ class Sim4SegModel(nn.Module):
         prompt = self.rvls2m(similarity, frames.lvlm_valid, frames.theta, frames.sam_valid)
         mask_prompt = None
         if self.config.rvls2m.mode != "none":
-            mask_prompt = prompt.logits.to(image_embedding.dtype)
+            mask_prompt = prompt.logits.to(image_embedding.coarse.dtype)
         masks = self.segmenter(image_embedding, seg_embedding[:, None], mask_prompt)
         return Grounding(
             mask_logits=masks.mask_logits,
@@ -240,3 +234,17 @@ class Sim4SegModel(nn.Module):
 def two_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """Linear, ReLU, Linear: the paper's projection."""
     return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+
+def _black_margin(images: Tensor) -> Tensor:
+    """Padding of uint8 (B, 3, S, S): bool (B, 1, S, S), the black rows below and columns right.
+
+    SAM pads after normalising, so padding is 0 there and black inside the image is not. A black
+    margin of the image itself cannot be told from padding by its pixels.
+    """
+    shown = (images != 0).any(1, keepdim=True).int()
+    rows, columns = (
+        shown.amax(other, keepdim=True).flip(axis).cummax(axis).values.flip(axis)
+        for axis, other in ((2, 3), (3, 2))
+    )
+    return rows * columns == 0

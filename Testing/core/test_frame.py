@@ -127,9 +127,10 @@ def test_invert_puts_a_peak_back_on_its_pixel(frame: Frame, cells: int, data: st
     values = torch.from_numpy(-np.abs(points - peak).astype(np.float32).sum(-1))
     back = frame.invert(values[None, None])[0, 0]
     assert back.shape == frame.window[2:]
-    found = np.array(np.unravel_index(int(back.argmax()), back.shape)) + frame.window[:2]
+    # Pixels outside the first and last cells' centres share the border cell's value.
+    highest = (back >= back.max() - 1e-4).nonzero().numpy() + frame.window[:2]
     expected = frame.to_image((peak + 0.5) * pitch - 0.5)
-    assert np.abs(found - expected).max() <= 1
+    assert np.abs(highest - expected).max(1).min() <= 1
 
 
 @lenient

@@ -1,0 +1,214 @@
+"""Whatever the network wants, an answer has the paper's form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from tiny import DIAGNOSES, QUERY, answer, compact_model, framed, picture
+from torch import Tensor
+
+from Sim4SegCore.modeling.answer import (
+    OPENING,
+    SEG_TOKEN,
+    STEP_LEADS,
+    UNKNOWN_DIAGNOSIS,
+    Answer,
+    named_target,
+)
+from Sim4SegCore.modeling.generation import MAX_STEP_TOKENS, AnswerDecoder, Generated
+from Sim4SegCore.modeling.lvlm import LVLM
+from Sim4SegCore.modeling.sim4seg import Sim4SegModel
+
+
+def assert_form(lvlm: LVLM, generated: Generated) -> None:
+    text = generated.answer.text
+    assert text.startswith(OPENING.strip())
+    assert text.count(SEG_TOKEN) == 1
+    starts = [text.index(lead) for lead in STEP_LEADS]
+    assert starts == sorted(starts)
+    assert text.endswith(f"{generated.answer.diagnosis}.")
+    seg_id = lvlm.tokenizer.convert_tokens_to_ids(SEG_TOKEN)
+    assert generated.text_ids.count(seg_id) == 1
+    assert lvlm.image_token_id not in generated.text_ids
+    for lead in STEP_LEADS:
+        assert lead in lvlm.tokenizer.decode(generated.text_ids)
+
+
+@pytest.fixture
+def force(
+    compact: Sim4SegModel, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[Tensor], None]], LVLM]:
+    """Let a function rewrite every next-token score in place."""
+
+    def rewrite(change: Callable[[Tensor], None]) -> LVLM:
+        lvlm = compact.lvlm
+        honest = lvlm.logits
+
+        def logits(states: Tensor) -> Tensor:
+            scores = honest(states)
+            change(scores)
+            return scores
+
+        monkeypatch.setattr(lvlm, "logits", logits)
+        return lvlm
+
+    return rewrite
+
+
+def steps(generated: Generated) -> tuple[str, str, str]:
+    return generated.answer.steps[:3]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_networks_answer_in_form(seed: int) -> None:
+    random = compact_model(seed=seed)
+    generated = answer(random, picture(seed))
+    assert_form(random.lvlm, generated)
+    assert generated.answer.diagnosis in DIAGNOSES
+
+
+def test_every_family_answers_in_form(model: Sim4SegModel) -> None:
+    assert_form(model.lvlm, answer(model, picture(0)))
+
+
+def test_a_query_that_names_special_tokens_is_answered_in_form(model: Sim4SegModel) -> None:
+    image_token = model.lvlm.tokenizer.convert_ids_to_tokens(model.lvlm.image_token_id)
+    query = f"Where is {SEG_TOKEN} in {image_token}?"
+    assert_form(model.lvlm, answer(model, picture(0), query))
+
+
+@pytest.mark.parametrize("special", [SEG_TOKEN, "<image>", "<pad>", "<s>"])
+def test_a_network_that_always_wants_a_special_token_gets_none(
+    special: str,
+    compact: Sim4SegModel,
+    force: Callable[[Callable[[Tensor], None]], LVLM],
+) -> None:
+    wanted = compact.lvlm.tokenizer.convert_tokens_to_ids(special)
+    lvlm = force(lambda scores: scores[..., wanted].add_(1e4))
+    generated = answer(compact, picture(0))
+    assert_form(lvlm, generated)
+    assert special not in generated.answer.reasoning
+
+
+def test_a_network_that_spells_the_seg_token_in_letters_gets_none(
+    compact: Sim4SegModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lvlm = compact.lvlm
+    letters = [lvlm.tokenizer.convert_tokens_to_ids(letter) for letter in SEG_TOKEN]
+    spelled = spell(letters)
+    monkeypatch.setattr(AnswerDecoder, "_next_token", lambda self, states: next(spelled))
+    generated = answer(compact, picture(0))
+    assert generated.answer.text.count(SEG_TOKEN) == 1
+
+
+def spell(letters: list[int]) -> Iterator[int]:
+    while True:
+        yield from letters
+
+
+def test_a_network_that_never_ends_a_step_is_cut(
+    compact: Sim4SegModel, force: Callable[[Callable[[Tensor], None]], LVLM]
+) -> None:
+    decoder = AnswerDecoder(compact.lvlm, ())
+    ends = [decoder.end, compact.lvlm.tokenizer.eos_token_id]
+    lvlm = force(lambda scores: scores[..., ends].add_(0) and None)
+    del lvlm
+
+    def never(scores: Tensor) -> None:
+        scores[..., ends] = -1e4
+
+    lvlm = force(never)
+    generated = answer(compact, picture(0))
+    assert_form(lvlm, generated)
+    given = len(lvlm.query_ids(QUERY)) + len(decoder.opening) + sum(map(len, decoder.leads)) + 3
+    diagnosis = len(lvlm.encode(f" {generated.answer.diagnosis}."))
+    assert len(generated.text_ids) == given + 3 * MAX_STEP_TOKENS + diagnosis
+
+
+@pytest.mark.parametrize("diagnoses", [DIAGNOSES, ()], ids=["offered", "free"])
+@pytest.mark.parametrize("token", [".", "</s>"])
+def test_a_network_that_ends_every_step_at_once_gives_empty_steps(
+    diagnoses: tuple[str, ...],
+    token: str,
+    compact: Sim4SegModel,
+    force: Callable[[Callable[[Tensor], None]], LVLM],
+) -> None:
+    wanted = compact.lvlm.tokenizer.convert_tokens_to_ids(token)
+    lvlm = force(lambda scores: scores[..., wanted].add_(1e4))
+    generated = decode(compact, diagnoses)
+    assert_form(lvlm, generated)
+    assert steps(generated) == ("", "", "")
+    if not diagnoses:
+        assert generated.answer.diagnosis == UNKNOWN_DIAGNOSIS
+        assert generated.answer.diagnosis_label is None
+
+
+@torch.no_grad()
+def decode(model: Sim4SegModel, diagnoses: tuple[str, ...]) -> Generated:
+    vision = model.lvlm.see(framed(model, picture(0))[0])
+    prefix = torch.tensor([model.lvlm.prefix_ids(vision)])
+    _, cache = model.lvlm.hidden_states(prefix, vision, use_cache=True)
+    return AnswerDecoder(model.lvlm, diagnoses).decode(QUERY, cache)
+
+
+@torch.no_grad()
+def sequence_log_probability(model: Sim4SegModel, text: list[int], label: list[int]) -> float:
+    """Of a label after image and text, in a pass of its own without cache or batch."""
+    vision = model.lvlm.see(framed(model, picture(0))[0])
+    ids = model.lvlm.prefix_ids(vision) + text + label
+    states, _ = model.lvlm.hidden_states(torch.tensor([ids]), vision)
+    scores = model.lvlm.logits(states[0]).log_softmax(-1)
+    first = len(ids) - len(label)
+    return sum(float(scores[first + n - 1, token]) for n, token in enumerate(label))
+
+
+def test_label_probabilities_are_the_softmax_of_their_sequences(model: Sim4SegModel) -> None:
+    # Flatter weights: with random ones at full size a single label takes everything.
+    generated = decode(model, DIAGNOSES)
+    labels = {name: model.lvlm.encode(f" {name}.") for name in DIAGNOSES}
+    text = generated.text_ids[: -len(labels[generated.answer.diagnosis])]
+    scores = [sequence_log_probability(model, text, ids) for ids in labels.values()]
+    expected = dict(zip(labels, torch.tensor(scores).softmax(0).tolist(), strict=True))
+    found = generated.diagnosis_probabilities
+    assert sum(found.values()) == pytest.approx(1, abs=1e-5)
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-9)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert generated.answer.diagnosis == next(iter(found))
+
+
+def test_a_free_diagnosis_has_the_probability_of_its_own_tokens(compact: Sim4SegModel) -> None:
+    generated = decode(compact, ())
+    decoder = AnswerDecoder(compact.lvlm, ())
+    lead = decoder.leads[-1]
+    ids = generated.text_ids
+    start = max(n for n in range(len(ids)) if ids[n : n + len(lead)] == lead) + len(lead)
+    assert ids[-1] == decoder.end
+    assert compact.lvlm.tokenizer.decode(ids[start:-1]).strip() == generated.answer.diagnosis
+    score = sequence_log_probability(compact, ids[:start], ids[start:])
+    assert generated.diagnosis_probabilities == {
+        generated.answer.diagnosis: pytest.approx(math.exp(score), rel=1e-3, abs=1e-30)
+    }
+
+
+def test_reasoning_is_the_answer_without_the_seg_sentence() -> None:
+    given = Answer("X-ray", "the mass is visible", "it looks benign", "benign breast mass")
+    assert given.text.startswith("It is [SEG]. Firstly, the modality of the image is X-ray.")
+    assert given.reasoning == given.text.removeprefix("It is [SEG]. ")
+    assert given.diagnosis_label == "benign breast mass"
+    assert Answer("", "", "", UNKNOWN_DIAGNOSIS).diagnosis_label is None
+
+
+@pytest.mark.parametrize(
+    ("analysis", "target"),
+    [
+        ("the breast mass is visible in the centre", "breast mass"),
+        ("no polyp is visible", "polyp"),
+        ("the retinal vessels are seen", "retinal vessels"),
+        ("nothing of note", None),
+    ],
+)
+def test_the_target_is_read_from_the_analysis(analysis: str, target: str | None) -> None:
+    assert named_target(Answer("", analysis, "", "")) == target
