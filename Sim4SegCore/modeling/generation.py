@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from .answer import OPENING, SEG_TOKEN, STEP_END, STEP_LEADS, UNKNOWN_DIAGNOSIS,
 from .lvlm import LVLM
 
 MAX_STEP_TOKENS = 64
+MAX_DRAFTS = 24
+MAX_DRAFT_MATCH = 4
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,12 @@ class Generated:
 
 
 class AnswerDecoder:
-    """Greedy decoding of one answer for one query after one image's cached prefix."""
+    """Greedy decoding of one answer for one query after one image's cached prefix.
+
+    Steps of earlier answers serve as drafts: several tokens are verified in one call, and only
+    those that greedy decoding would have chosen are kept (prompt lookup decoding), so that
+    later queries are faster and their answers the same.
+    """
 
     def __init__(self, lvlm: LVLM, diagnoses: tuple[str, ...]) -> None:
         self.lvlm = lvlm
@@ -49,6 +57,7 @@ class AnswerDecoder:
         self.opening = lvlm.encode(OPENING)
         self.end = lvlm.encode(f"a{STEP_END}")[-1]
         self.labels = {label: lvlm.encode(f" {label}{STEP_END}") for label in diagnoses}
+        self._drafts: deque[list[int]] = deque(maxlen=MAX_DRAFTS)
 
     @torch.inference_mode()
     def decode(self, query: str, prefix_cache: Any) -> Generated:
@@ -60,43 +69,67 @@ class AnswerDecoder:
         """
         cache = copy.deepcopy(prefix_cache)
         query_ids = self.lvlm.query_ids(query)
-        pending = query_ids + self.opening + self.leads[0]
+        text_ids = query_ids + self.opening + self.leads[0]
         seg_position = len(query_ids) + self.opening.index(self.seg_id)
-        text_ids = list(pending)
-        states, cache = self._advance(pending, cache)
+        states = self._advance(text_ids, cache)
         seg_state = states[0, seg_position]
         steps = []
-        for index in range(len(STEP_LEADS) - 1):
-            step, cache = self._free_step(states, cache)
-            given = [self.end, *self.leads[index + 1]]
-            states, cache = self._advance(given, cache)
-            text_ids += step + given
-            steps.append(self.lvlm.tokenizer.decode(step).strip())
+        for lead in self.leads[1:]:
+            step = self._free_step(states, cache)
+            given = [self.end, *lead]
+            states = self._advance(given, cache)
+            text_ids = text_ids + step + given
+            steps.append(step)
         probabilities = self._diagnose(states, cache)
         diagnosis = next(iter(probabilities))
         text_ids += self.labels.get(diagnosis) or self.lvlm.encode(f" {diagnosis}{STEP_END}")
-        answer = Answer(steps[0], steps[1], steps[2], diagnosis)
+        self._drafts.extend(step for step in steps if step not in self._drafts)
+        words = [self.lvlm.tokenizer.decode(step).strip() for step in steps]
+        answer = Answer(words[0], words[1], words[2], diagnosis)
         return Generated(answer, seg_state, text_ids, probabilities)
 
-    def _advance(self, ids: list[int], cache: Any) -> tuple[Tensor, Any]:
+    def _advance(self, ids: list[int], cache: Any) -> Tensor:
+        """Feed tokens; the cache grows by them."""
         tokens = torch.tensor([ids], device=self.lvlm.network.device)
-        return self.lvlm.hidden_states(tokens, cache=cache, use_cache=True)
+        states, _ = self.lvlm.hidden_states(tokens, cache=cache, use_cache=True)
+        return states
 
-    def _free_step(self, states: Tensor, cache: Any) -> tuple[list[int], Any]:
-        """Words of one step, without the full stop that ends it."""
+    def _free_step(self, states: Tensor, cache: Any) -> list[int]:
+        """Words of one step, without the full stop that ends it; the cache grows by them."""
         step: list[int] = []
-        while len(step) < MAX_STEP_TOKENS:
-            token = self._next_token(states)
-            if token in (self.end, self.lvlm.tokenizer.eos_token_id):
-                break
+        token = self._next_tokens(states[0, -1:])[0]
+        while token not in (self.end, self.lvlm.tokenizer.eos_token_id):
             step.append(token)
-            states, cache = self._advance([token], cache)
-        return step, cache
+            room = MAX_STEP_TOKENS - len(step)
+            if room == 0:
+                self._advance([token], cache)
+                break
+            draft = self._draft(step)[: room - 1]
+            states = self._advance([token, *draft], cache)
+            following = self._next_tokens(states[0])
+            kept = _agreement(draft, following)
+            if kept < len(draft):
+                cache.crop(kept - len(draft))
+            step += draft[:kept]
+            token = following[kept]
+        return step
 
-    def _next_token(self, states: Tensor) -> int:
-        scores = self.lvlm.logits(states[0, -1])
-        scores[[self.seg_id, self.lvlm.image_token_id]] = -torch.inf
-        return int(scores.argmax())
+    def _next_tokens(self, states: Tensor) -> list[int]:
+        """Greedy choice after each of (T, D) states, never [SEG] or the image token."""
+        scores = self.lvlm.logits(states)
+        scores[:, [self.seg_id, self.lvlm.image_token_id]] = -torch.inf
+        tokens: list[int] = scores.argmax(-1).tolist()
+        return tokens
+
+    def _draft(self, step: list[int]) -> list[int]:
+        """What followed the longest ending of `step` in an earlier answer's step."""
+        for length in range(min(len(step), MAX_DRAFT_MATCH), 0, -1):
+            ending = step[-length:]
+            for draft in reversed(self._drafts):
+                for start in range(len(draft) - length):
+                    if draft[start : start + length] == ending:
+                        return draft[start + length :]
+        return []
 
     def _diagnose(self, states: Tensor, cache: Any) -> dict[str, float]:
         if self.labels:
@@ -104,25 +137,33 @@ class AnswerDecoder:
             probabilities = torch.tensor(scores).softmax(0).tolist()
             pairs = zip(self.labels, probabilities, strict=True)
             return dict(sorted(pairs, key=lambda pair: -pair[1]))
-        step, _ = self._free_step(states, copy.deepcopy(cache))
+        step = self._free_step(states, copy.deepcopy(cache))
         label = self.lvlm.tokenizer.decode(step).strip() or UNKNOWN_DIAGNOSIS
         score = self._label_scores(states, cache, [[*step, self.end]])[0]
         return {label: math.exp(score)}
 
     def _label_scores(self, states: Tensor, cache: Any, labels: list[list[int]]) -> list[float]:
-        """Log-probability of each label's tokens, all in one batched pass."""
-        longest = max(map(len, labels))
-        device = states.device
-        ids = torch.tensor(
-            [label + [self.end] * (longest - len(label)) for label in labels], device=device
-        )
-        repeated = copy.deepcopy(cache)
-        repeated.batch_repeat_interleave(len(labels))
-        following, _ = self.lvlm.hidden_states(ids[:, :-1], cache=repeated, use_cache=True)
-        first = states[:, -1:].expand(len(labels), -1, -1)
-        scores = self.lvlm.logits(torch.cat([first, following], dim=1)).log_softmax(-1)
-        chosen = scores.gather(2, ids[..., None])[..., 0]
-        real = torch.arange(longest, device=device) < torch.tensor(
-            [len(label) for label in labels], device=device
-        ).unsqueeze(1)
-        return [float(value) for value in (chosen * real).sum(1)]
+        """Log-probability of each label's tokens, all in one call over their prefix tree."""
+        nodes: dict[tuple[int, ...], int] = {(): -1}
+        for label in labels:
+            for end in range(1, len(label)):
+                nodes.setdefault(tuple(label[:end]), len(nodes) - 1)
+        paths = [path for path in nodes if path]
+        context = states[0, -1:]
+        if paths:
+            tokens = [path[-1] for path in paths]
+            parents = [nodes[path[:-1]] for path in paths]
+            context = torch.cat([context, self.lvlm.tree_states(tokens, parents, cache)])
+        scores = self.lvlm.logits(context).log_softmax(-1).cpu()
+        return [
+            sum(
+                float(scores[nodes[tuple(label[:end])] + 1, token])
+                for end, token in enumerate(label)
+            )
+            for label in labels
+        ]
+
+
+def _agreement(draft: list[int], chosen: list[int]) -> int:
+    """How many leading tokens of a draft are the chosen ones."""
+    return next((n for n, token in enumerate(draft) if token != chosen[n]), len(draft))

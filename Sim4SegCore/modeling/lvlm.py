@@ -7,11 +7,14 @@ by every query. Knows nothing of SAM, masks or files.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -134,7 +137,12 @@ class LVLM(nn.Module):
         return ([] if start is None else [start]) + before + [self.image_token_id] * count
 
     def query_ids(self, query: str) -> list[int]:
-        """Ids of what follows the image, up to where the answer begins."""
+        """Ids of what follows the image, up to where the answer begins.
+
+        A query never brings special tokens of its own: no [SEG], image or end of a turn.
+        """
+        for token in self.tokenizer.get_added_vocab():
+            query = query.replace(token, " ")
         return self.encode(self.config.prompt.after_image.replace("{query}", query.strip()))
 
     def encode(self, text: str) -> list[int]:
@@ -167,7 +175,51 @@ class LVLM(nn.Module):
                 arguments["mm_token_type_ids"] = (input_ids == self.image_token_id).int()
                 arguments["image_grid_thw"] = vision.pixels["image_grid_thw"]
         output = self.network.model(input_ids=input_ids, **arguments)
+        if getattr(self.network.model, "rope_deltas", None) is not None:
+            # Qwen-VL keeps the batch's shift of positions behind the image for cached calls. It
+            # is the same for every image of one size; a single row serves any batch that follows.
+            self.network.model.rope_deltas = self.network.model.rope_deltas[:1]
         return output.last_hidden_state, output.past_key_values
+
+    def tree_states(self, tokens: Sequence[int], parents: Sequence[int], cache: Any) -> Tensor:
+        """Hidden states of many continuations of one context, in one call.
+
+        Continuations that begin alike share tokens: together they form a tree, in which each
+        token sees the context, its ancestors and itself (as in SpecInfer, arXiv 2305.09781).
+
+        Args:
+            tokens: T ids; a token stands after its parent.
+            parents: index of each token's parent; -1 follows the context itself.
+            cache: of the context, batch 1; left as it is.
+
+        Returns:
+            (T, D).
+        """
+        device, dtype = self.network.device, self.network.dtype
+        past = cache.get_seq_length()
+        visible = torch.eye(len(tokens), dtype=torch.bool)
+        for index, parent in enumerate(parents):
+            if parent >= 0:
+                visible[index] |= visible[parent]
+        depth = visible.sum(1) - 1
+        allowed = torch.cat([torch.ones(len(tokens), past, dtype=torch.bool), visible], dim=1)
+        mask = torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(dtype).min)
+        output = self.network.model(
+            input_ids=torch.tensor([list(tokens)], device=device),
+            attention_mask=mask[None, None].to(device, dtype),
+            position_ids=self._positions(past + depth).to(device),
+            past_key_values=copy.deepcopy(cache),
+            use_cache=True,
+        )
+        states: Tensor = output.last_hidden_state[0]
+        return states
+
+    def _positions(self, positions: Tensor) -> Tensor:
+        """Position ids for text after an image, in the network's own form."""
+        if not self._wants_token_types:
+            return positions[None]
+        shift = int(self.network.model.rope_deltas.flatten()[0])
+        return (positions + shift).expand(3, 1, -1)
 
     def logits(self, hidden_states: Tensor) -> Tensor:
         """(..., D) to next-token logits (..., vocabulary), float32."""

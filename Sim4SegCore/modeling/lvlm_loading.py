@@ -51,12 +51,17 @@ def load_lvlm(
     missing = sorted(report["missing_keys"])
     if missing:
         raise Sim4SegError(f"the LVLM in {place.name} lacks the tensor {missing[0]}")
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_place or place, local_files_only=True)
+    for name, found, wanted in sorted(report["mismatched_keys"]):
+        raise Sim4SegError(
+            f"the LVLM in {place.name}: tensor {name} is {tuple(found)}, "
+            f"its configuration says {tuple(wanted)}"
+        )
+    tokenizer = _read_part("tokenizer", AutoTokenizer, tokenizer_place or place)
     if len(tokenizer) > network.get_input_embeddings().num_embeddings:
         network.resize_token_embeddings(len(tokenizer))
     if adapter is not None:
         network = _merge_adapter(network, adapter)
-    processor = AutoImageProcessor.from_pretrained(place, local_files_only=True)
+    processor = _read_part("image processor", AutoImageProcessor, place)
     return LVLM(config, network, tokenizer, processor)
 
 
@@ -65,7 +70,12 @@ def _read(place: Path, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
     transformers_logging.set_verbosity_error()
     try:
         loaded: tuple[Any, dict[str, Any]] = AutoModelForImageTextToText.from_pretrained(
-            place, dtype=dtype, output_loading_info=True, local_files_only=True
+            place,
+            dtype=dtype,
+            output_loading_info=True,
+            local_files_only=True,
+            # Reported by `load_lvlm` with the tensor's name, which transformers only logs.
+            ignore_mismatched_sizes=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -73,6 +83,13 @@ def _read(place: Path, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
     finally:
         transformers_logging.set_verbosity(verbosity)
     return loaded
+
+
+def _read_part(kind: str, auto_class: Any, place: Path) -> Any:
+    try:
+        return auto_class.from_pretrained(place, local_files_only=True)
+    except Exception:  # the tokenizers library raises nothing narrower
+        raise Sim4SegError(f"the {kind} in {place.name} is missing or damaged") from None
 
 
 def _merge_adapter(network: Any, adapter: Path) -> Any:

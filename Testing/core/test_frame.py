@@ -119,7 +119,9 @@ def test_apply_resizes_as_segment_anything_does(size: tuple[int, int]) -> None:
 
 @lenient
 @given(frames(), st.sampled_from([16, 25, 64]), st.data())
-def test_invert_puts_a_peak_back_on_its_pixel(frame: Frame, cells: int, data: st.DataObject) -> None:
+def test_invert_puts_a_peak_back_on_its_pixel(
+    frame: Frame, cells: int, data: st.DataObject
+) -> None:
     pitch = frame.side / cells
     shown = content_mask(frame, cells).nonzero().numpy()
     peak = shown[data.draw(st.integers(0, len(shown) - 1))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import socket
@@ -53,10 +54,14 @@ def outputs(model: Sim4SegModel) -> dict[str, torch.Tensor]:
 
 def test_a_saved_model_answers_as_before(compact: Sim4SegModel, saved: Path) -> None:
     loaded = load_model(saved)
-    before, after = outputs(compact), outputs(loaded)
+    rounded = copy.deepcopy(compact)
+    for name, value in rounded.state_dict().items():
+        value.copy_(value if "positional_encoding" in name else value.half())
+    before, after, exactly = outputs(compact), outputs(loaded), outputs(rounded)
     for name, value in before.items():
         scale = float(value.abs().max())
-        torch.testing.assert_close(after[name], value, atol=0.02 * scale, rtol=0)
+        torch.testing.assert_close(after[name], value, atol=0.1 * scale, rtol=0)
+        torch.testing.assert_close(after[name], exactly[name], atol=1e-5 * scale, rtol=1e-5)
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
 
@@ -74,9 +79,7 @@ def test_config_comes_back(compact: Sim4SegModel, saved: Path) -> None:
     assert load_model(saved).config == compact.config
 
 
-def test_saving_again_gives_the_same_hash_and_never_overwrites(
-    saved: Path, tmp_path: Path
-) -> None:
+def test_saving_again_gives_the_same_hash_and_never_overwrites(saved: Path, tmp_path: Path) -> None:
     model = load_model(saved)
     save_model(model, tmp_path / "again", {"revision": "r2"})
     assert identify(tmp_path / "again", "x").sha256 == identify(saved, "x").sha256
@@ -90,9 +93,7 @@ def test_another_weight_gives_another_hash(saved: Path, folder: Path) -> None:
     assert identify(folder, "x").sha256 != identify(saved, "x").sha256
 
 
-def change(
-    path: Path, name: str, how: Callable[[torch.Tensor], torch.Tensor] | None
-) -> None:
+def change(path: Path, name: str, how: Callable[[torch.Tensor], torch.Tensor] | None) -> None:
     """Rewrite one tensor of a file, or drop it."""
     state = load_file(path)
     value = state.pop(name)

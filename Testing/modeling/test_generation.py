@@ -114,8 +114,6 @@ def test_a_network_that_never_ends_a_step_is_cut(
 ) -> None:
     decoder = AnswerDecoder(compact.lvlm, ())
     ends = [decoder.end, compact.lvlm.tokenizer.eos_token_id]
-    lvlm = force(lambda scores: scores[..., ends].add_(0) and None)
-    del lvlm
 
     def never(scores: Tensor) -> None:
         scores[..., ends] = -1e4
@@ -166,7 +164,6 @@ def sequence_log_probability(model: Sim4SegModel, text: list[int], label: list[i
 
 
 def test_label_probabilities_are_the_softmax_of_their_sequences(model: Sim4SegModel) -> None:
-    # Flatter weights: with random ones at full size a single label takes everything.
     generated = decode(model, DIAGNOSES)
     labels = {name: model.lvlm.encode(f" {name}.") for name in DIAGNOSES}
     text = generated.text_ids[: -len(labels[generated.answer.diagnosis])]

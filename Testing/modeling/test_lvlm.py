@@ -26,7 +26,6 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
 from Sim4SegCore.case import ModelIdentity, Result
-from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.modeling.answer import SEG_TOKEN, PromptStyle
 from Sim4SegCore.modeling.checkpoint import load_model, save_model
 from Sim4SegCore.modeling.generation import AnswerDecoder, Generated
@@ -208,16 +207,23 @@ def test_the_answer_depends_on_image_and_query(model: Sim4SegModel) -> None:
 
 def test_image_pixels_are_neither_resized_nor_cropped(model: Sim4SegModel) -> None:
     image = framed(model, picture(0))[0]
-    given = model.lvlm.normalise(image)["pixel_values"]
-    assert given.numel() in (3 * SIDE * SIDE, 2 * 3 * SIDE * SIDE)  # Qwen doubles the frame
-    levels = torch.unique(image[:, 0]).numel()
-    assert abs(torch.unique(given).numel() - 3 * levels) <= 3
+    given = model.lvlm.normalise(image)["pixel_values"].flatten()
+    processor = model.lvlm.image_processor
+    mean, std = (
+        torch.tensor(values)[:, None, None]
+        for values in (processor.image_mean, processor.image_std)
+    )
+    expected = ((image / 255 - mean) / std).flatten()
+    copies = len(given) // len(expected)  # Qwen shows a still image as two frames
+    torch.testing.assert_close(
+        given.sort().values, expected.repeat(copies).sort().values, atol=1e-4, rtol=1e-4
+    )
 
 
 def test_special_tokens_in_a_query_are_plain_text(model: Sim4SegModel) -> None:
     lvlm = model.lvlm
     specials = set(lvlm.tokenizer.get_added_vocab().values())
-    attack = " ".join(lvlm.tokenizer.get_added_vocab())
+    attack = " ".join([*lvlm.tokenizer.get_added_vocab(), "[S[SEG]EG]"])
     given = [n for n in lvlm.query_ids(f"a {attack} b") if n in specials]
     assert given == [n for n in lvlm.query_ids("a b") if n in specials]
 
@@ -225,14 +231,6 @@ def test_special_tokens_in_a_query_are_plain_text(model: Sim4SegModel) -> None:
 def test_prompts_of_the_families() -> None:
     assert prompt_style("qwen2_vl") == QWEN_PROMPT
     assert prompt_style("llava") == PromptStyle()
-
-
-def test_image_side_that_patches_do_not_divide_is_refused(
-    models: dict[str, Sim4SegModel],
-) -> None:
-    lvlm = models["qwen2_vl"].lvlm
-    with pytest.raises(Sim4SegError, match="image_size"):
-        lvlm.see(torch.zeros(1, 3, 60, 60, dtype=torch.uint8))
 
 
 @pytest.fixture(scope="module")

@@ -114,7 +114,9 @@ def test_padding_is_background_even_where_tokens_there_are_loudest(
     similarity = torch.where(setting.frames.lvlm_valid, 0.0, 50.0)
     logits = setting.prompt(similarity, mode=mode).logits[0, 0]
     assert (logits[~shown] == padding).all()
-    assert shown.sum() == np.prod(np.round(np.array(setting.sam.content) / setting.sam.side * setting.prompt_size))  # noqa: E501
+    assert shown.sum() == np.prod(
+        np.round(np.array(setting.sam.content) / setting.sam.side * setting.prompt_size)
+    )  # noqa: E501
 
 
 def test_tokens_on_padding_do_not_shift_the_standardisation() -> None:
@@ -175,7 +177,9 @@ def test_each_image_of_a_batch_keeps_its_own_geometry() -> None:
     torch.testing.assert_close(both[1:], tall.prompt(similarity[1:]).logits)
 
 
-def paper_mask(similarity: np.ndarray, regions: int = 16, top: int = 36, side: int = 256) -> np.ndarray:
+def paper_mask(
+    similarity: np.ndarray, regions: int = 16, top: int = 36, side: int = 256
+) -> np.ndarray:
     """The paper's words in plain NumPy, for a square image."""
     scaled = (similarity - similarity.min()) / (similarity.max() - similarity.min())
     cell = len(similarity) // regions

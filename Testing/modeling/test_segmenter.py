@@ -211,7 +211,9 @@ def test_new_fine_features_do_not_disturb_the_masks_yet() -> None:
     torch.manual_seed(0)
     config = SegmenterConfig(image_size=SIDE, embed_dim=WIDTH, embedding_stride=8)
     segmenter = build_segmenter(config, [8, 16, 16, 16]).requires_grad_(False)
-    maps = tuple(random(1, w, SIDE // s, SIDE // s) for w, s in ((8, 4), (16, 8), (16, 16), (16, 32)))
+    maps = tuple(
+        random(1, w, SIDE // s, SIDE // s) for w, s in ((8, 4), (16, 8), (16, 16), (16, 32))
+    )
     embedding = segmenter.image_encoder(maps)
     seg = random(1, 1, WIDTH)
     with_fine = segmenter(embedding, seg, None).mask_logits
@@ -239,7 +241,7 @@ def test_the_seg_state_decides_the_mask_of_the_whole_model(compact: Sim4SegModel
     embedding = compact.sam_embedding(None, vision)
     prefix = torch.tensor([compact.lvlm.prefix_ids(vision)])
     states, _ = compact.lvlm.hidden_states(prefix, vision)
-    tokens = compact.image_token_embeddings(states[:, -vision.token_grid[0] ** 2 :])
+    tokens = compact.image_token_embeddings(states[:, -(vision.token_grid[0] ** 2) :])
     seg = answer(compact, picture(0), QUERY).seg_state[None]
     one, other = (compact.ground(s, tokens, embedding, frames) for s in (seg, -seg))
     assert (one.mask_logits - other.mask_logits).abs().max() > 1e-3
