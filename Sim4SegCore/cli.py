@@ -109,7 +109,8 @@ def _diagnosis_text(result: Result) -> str:
     diagnosis = result.diagnosis
     if diagnosis.label is None:
         return f"none given ({diagnosis.confidence:.0%})"
-    others = ", ".join(f"{label} {share:.0%}" for label, share in diagnosis.alternatives)
+    likely = [(label, share) for label, share in diagnosis.alternatives if share >= 0.01]
+    others = ", ".join(f"{label} {share:.0%}" for label, share in likely)
     tail = f"; else {others}" if others else ""
     return f"{diagnosis.label} ({diagnosis.confidence:.0%}{tail})"
 

@@ -179,7 +179,9 @@ class Sim4Seg:
             token_grid=vision.token_grid[0],
             prefix_cache=cache,
             image_token_embeddings=model.image_token_embeddings(states[:, -tokens:]),
-            image_embedding=model.sam_embedding(sam_pixels, vision),
+            image_embedding=model.sam_embedding(
+                sam_pixels, vision, torch.tensor([sam_frame.content])
+            ),
             encoding_seconds=time.perf_counter() - started,
         )
 
@@ -257,10 +259,10 @@ class Sim4Seg:
         )
         embeddings = []
         for start in range(0, len(frames), TILE_BATCH):
-            batch = [frame.apply(image.pixels) for frame in frames[start : start + TILE_BATCH]]
-            embeddings.append(
-                self.model.sam_embedding(torch.stack(batch).to(self.model.device), None)
-            )
+            batch = frames[start : start + TILE_BATCH]
+            pixels = torch.stack([frame.apply(image.pixels) for frame in batch])
+            content = torch.tensor([frame.content for frame in batch])
+            embeddings.append(self.model.sam_embedding(pixels.to(self.model.device), None, content))
         return _Tiles(frames, embeddings)
 
     def _finding(

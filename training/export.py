@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ import torch
 
 from Sim4SegCore import ModelIdentity, Sim4Seg
 from Sim4SegCore.errors import Sim4SegError
-from Sim4SegCore.modeling.checkpoint import save_model
+from Sim4SegCore.modeling.checkpoint import CARD_FILE, save_model
 from Sim4SegCore.modeling.sim4seg import Sim4SegModel
 
 from .config import TrainingConfig
-from .evaluation import evaluate, presence_threshold, ungated
+from .evaluation import SetMetrics, evaluate, presence_threshold, ungated
 from .loop import STATE_FILE, new_model, split_calibration, timestamp
 from .records import Record, data_folder, read_records
 
@@ -24,7 +25,7 @@ FALSE_MASK_RATE = 0.08
 """Aimed at on the held-out training images; users lose trust over masks of nothing."""
 
 
-def export(config: TrainingConfig, target: Path) -> None:
+def export(config: TrainingConfig, target: Path, note: str = "") -> None:
     """Write the averaged weights of a run as a checkpoint folder.
 
     Raises:
@@ -45,7 +46,22 @@ def export(config: TrainingConfig, target: Path) -> None:
     predictor = ungated(Sim4Seg(model, ModelIdentity("export", "", "")))
     threshold = presence_threshold(evaluate(predictor, held_out, folder), FALSE_MASK_RATE)
     model.config = dataclasses.replace(model.config, presence_threshold=round(threshold, 4))
-    save_model(model, target, _card(config, model, records, state["step"]))
+    card = _card(config, model, records, state["step"]) | ({"note": note} if note else {})
+    save_model(model, target, card)
+
+
+def add_metrics(checkpoint: Path, split: str, table: Sequence[SetMetrics]) -> None:
+    """Write the metrics of a split into a checkpoint's card."""
+    path = checkpoint / CARD_FILE
+    card = json.loads(path.read_text(encoding="utf-8"))
+    card["metrics"] = {
+        "split": split,
+        "command": f"python training/run.py evaluate --split {split}",
+        "sets": [dataclasses.asdict(metrics) for metrics in table],
+    }
+    temporary = path.with_suffix(".partial")
+    temporary.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
 
 
 def _card(

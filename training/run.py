@@ -36,12 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("overrides", nargs="*", metavar="key=value")
         if name == "export":
             command.add_argument("--to", type=Path, required=True)
+            command.add_argument("--note", default="", help="goes into the checkpoint's card")
     evaluate = commands.add_parser("evaluate")
     evaluate.add_argument("--model", help="checkpoint folder (default: the embedded one)")
     evaluate.add_argument("--split", default="val")
     evaluate.add_argument("--to", type=Path, help="folder for table.md, metrics.json, rows.csv")
     evaluate.add_argument("--limit", type=int, help="only every n-th image, to be quick")
     evaluate.add_argument("--device", default="auto")
+    evaluate.add_argument(
+        "--update-card", action="store_true", help="write the metrics into the model's card.json"
+    )
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help()
@@ -66,12 +70,14 @@ def _train(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from training.export import export
 
-    export(load_config(options.config, options.overrides), options.to)
+    export(load_config(options.config, options.overrides), options.to, options.note)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     from Sim4SegCore import Sim4Seg
+    from Sim4SegCore.modeling.checkpoint import resolve_folder
     from training.evaluation import evaluate, markdown, summarise, ungated, write_evaluation
+    from training.export import add_metrics
     from training.records import data_folder, read_records
 
     folder = data_folder()
@@ -82,6 +88,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     table = summarise(rows, threshold)
     if options.to is not None:
         write_evaluation(options.to, rows, table, threshold)
+    if options.update_card:
+        add_metrics(resolve_folder(options.model), options.split, table)
     print(markdown(table))
 
 

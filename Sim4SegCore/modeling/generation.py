@@ -57,6 +57,9 @@ class AnswerDecoder:
         self.opening = lvlm.encode(OPENING)
         self.end = lvlm.encode(f"a{STEP_END}")[-1]
         self.labels = {label: lvlm.encode(f" {label}{STEP_END}") for label in diagnoses}
+        added = lvlm.tokenizer.get_added_vocab().values()
+        ends = {self.end, lvlm.tokenizer.eos_token_id}
+        self._barred = sorted({self.seg_id, lvlm.image_token_id, *added} - ends)
         self._drafts: deque[list[int]] = deque(maxlen=MAX_DRAFTS)
 
     @torch.inference_mode()
@@ -80,11 +83,11 @@ class AnswerDecoder:
             states = self._advance(given, cache)
             text_ids = text_ids + step + given
             steps.append(step)
-        probabilities = self._diagnose(states, cache)
+        probabilities, diagnosis_ids = self._diagnose(states, cache)
         diagnosis = next(iter(probabilities))
-        text_ids += self.labels.get(diagnosis) or self.lvlm.encode(f" {diagnosis}{STEP_END}")
+        text_ids += diagnosis_ids
         self._drafts.extend(step for step in steps if step not in self._drafts)
-        words = [self.lvlm.tokenizer.decode(step).strip() for step in steps]
+        words = [self._words(step) for step in steps]
         answer = Answer(words[0], words[1], words[2], diagnosis)
         return Generated(answer, seg_state, text_ids, probabilities)
 
@@ -114,10 +117,15 @@ class AnswerDecoder:
             token = following[kept]
         return step
 
+    def _words(self, step: list[int]) -> str:
+        """Text of a step; [SEG] spelt in letters loses its brackets, so that one stays unique."""
+        text: str = self.lvlm.tokenizer.decode(step)
+        return text.replace(SEG_TOKEN, SEG_TOKEN.strip("[]")).strip()
+
     def _next_tokens(self, states: Tensor) -> list[int]:
-        """Greedy choice after each of (T, D) states, never [SEG] or the image token."""
+        """Greedy choice after each of (T, D) states, never a special token but the end."""
         scores = self.lvlm.logits(states)
-        scores[:, [self.seg_id, self.lvlm.image_token_id]] = -torch.inf
+        scores[:, self._barred] = -torch.inf
         tokens: list[int] = scores.argmax(-1).tolist()
         return tokens
 
@@ -131,16 +139,18 @@ class AnswerDecoder:
                         return draft[start + length :]
         return []
 
-    def _diagnose(self, states: Tensor, cache: Any) -> dict[str, float]:
+    def _diagnose(self, states: Tensor, cache: Any) -> tuple[dict[str, float], list[int]]:
+        """Probability by label, most likely first, and the tokens of that one."""
         if self.labels:
             scores = self._label_scores(states, cache, list(self.labels.values()))
             probabilities = torch.tensor(scores).softmax(0).tolist()
             pairs = zip(self.labels, probabilities, strict=True)
-            return dict(sorted(pairs, key=lambda pair: -pair[1]))
+            ranked = dict(sorted(pairs, key=lambda pair: -pair[1]))
+            return ranked, self.labels[next(iter(ranked))]
         step = self._free_step(states, copy.deepcopy(cache))
-        label = self.lvlm.tokenizer.decode(step).strip() or UNKNOWN_DIAGNOSIS
-        score = self._label_scores(states, cache, [[*step, self.end]])[0]
-        return {label: math.exp(score)}
+        ids = [*step, self.end]
+        score = self._label_scores(states, cache, [ids])[0]
+        return {self._words(step) or UNKNOWN_DIAGNOSIS: math.exp(score)}, ids
 
     def _label_scores(self, states: Tensor, cache: Any, labels: list[list[int]]) -> list[float]:
         """Log-probability of each label's tokens, all in one call over their prefix tree."""

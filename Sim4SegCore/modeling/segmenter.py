@@ -151,8 +151,8 @@ class CompactNeck(nn.Module):
         self.skipped = STRIDES.index(stride)
         if self.skipped:
             self.fine = nn.Conv2d(stage_channels[self.skipped - 1], embed_dim // 4, 1)
-            nn.init.zeros_(self.fine.weight)
-            nn.init.zeros_(self.fine.bias)
+            for parameter in self.fine.parameters():
+                nn.init.zeros_(parameter)
         stage_channels = stage_channels[self.skipped :]
         self.laterals = nn.ModuleList(nn.Conv2d(width, embed_dim, 1) for width in stage_channels)
         self.smooth = nn.Sequential(

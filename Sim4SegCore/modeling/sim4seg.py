@@ -55,11 +55,13 @@ class FramePair:
         theta: (B, 2, 3) affine from SAM's frame to the LVLM's.
         lvlm_valid: bool (B, gh, gw), tokens that see the image.
         sam_valid: bool (B, P, P), prompt cells that show the image.
+        sam_content: (B, 2), height and width in SAM's pixels that show the image.
     """
 
     theta: Tensor
     lvlm_valid: Tensor
     sam_valid: Tensor
+    sam_content: Tensor
 
     @classmethod
     def of(
@@ -70,12 +72,16 @@ class FramePair:
             torch.stack([relative_affine(a, b) for a, b in zip(lvlm, sam, strict=True)]),
             torch.stack([content_mask(frame, token_grid) for frame in lvlm]),
             torch.stack([content_mask(frame, prompt_size) for frame in sam]),
+            torch.tensor([frame.content for frame in sam]),
         )
 
     def to(self, device: torch.device) -> FramePair:
         """The same on another device."""
         return FramePair(
-            self.theta.to(device), self.lvlm_valid.to(device), self.sam_valid.to(device)
+            self.theta.to(device),
+            self.lvlm_valid.to(device),
+            self.sam_valid.to(device),
+            self.sam_content.to(device),
         )
 
 
@@ -129,12 +135,19 @@ class Sim4SegModel(nn.Module):
         """Where the weights are."""
         return self.rvls2m.scale.device
 
-    def sam_embedding(self, images: Tensor | None, vision: VisionOutput | None) -> ImageEmbedding:
+    def sam_embedding(
+        self,
+        images: Tensor | None,
+        vision: VisionOutput | None,
+        content: Tensor | None = None,
+    ) -> ImageEmbedding:
         """Image embedding for the mask decoder.
 
         Args:
             images: uint8 (B, 3, S, S) in SAM's frame; None if it equals the LVLM's.
             vision: the LVLM's pass over the same pixels, whose features are then reused.
+            content: (B, 2) height and width in SAM's pixels that show the image; None for all.
+                SAM's own ViT wants 0 beyond, after normalisation.
         """
         if self.config.segmenter.encoder == "shared":
             if images is None:
@@ -149,15 +162,18 @@ class Sim4SegModel(nn.Module):
         dtype = next(self.segmenter.parameters()).dtype
         mean = torch.tensor(SAM_PIXEL_MEAN, device=images.device)[:, None, None]
         std = torch.tensor(SAM_PIXEL_STD, device=images.device)[:, None, None]
-        pixels = ((images - mean) / std).masked_fill(_black_margin(images), 0.0)
+        pixels = (images - mean) / std
+        if content is not None:
+            pixels = pixels * _shown(content.to(pixels.device), pixels.shape[-1])
         return ImageEmbedding(self.segmenter.image_encoder(pixels.to(self.device, dtype)))
 
     def _embeddings_of_rows(
-        self, images: Tensor | None, rows: Tensor | None, vision: VisionOutput
+        self, images: Tensor | None, rows: Tensor | None, vision: VisionOutput, content: Tensor
     ) -> ImageEmbedding:
         if images is None or rows is None:
-            return self.sam_embedding(images, vision)
-        return self.sam_embedding(None, vision).with_rows(rows, self.sam_embedding(images, None))
+            return self.sam_embedding(images, vision, content)
+        own = self.sam_embedding(images, None, content[rows])
+        return self.sam_embedding(None, vision).with_rows(rows, own)
 
     def image_token_embeddings(self, image_states: Tensor) -> Tensor:
         """Hidden states of the image tokens (B, N, D) to RVLS2M's space (B, gh, gw, C)."""
@@ -225,26 +241,20 @@ class Sim4SegModel(nn.Module):
         grounding = self.ground(
             text_states[rows, seg_positions],
             self.image_token_embeddings(image_states),
-            self._embeddings_of_rows(sam_images, sam_rows, vision),
+            self._embeddings_of_rows(sam_images, sam_rows, vision, frames.sam_content),
             frames,
         )
         return TeacherForced(self.lvlm.logits(text_states), grounding)
 
 
+def _shown(content: Tensor, side: int) -> Tensor:
+    """(B, 2) heights and widths to (B, 1, side, side), one where the image is shown."""
+    places = torch.arange(side, device=content.device)
+    rows = places < content[:, :1]
+    columns = places < content[:, 1:]
+    return (rows[:, None, :, None] & columns[:, None, None, :]).float()
+
+
 def two_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """Linear, ReLU, Linear: the paper's projection."""
     return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
-
-
-def _black_margin(images: Tensor) -> Tensor:
-    """Padding of uint8 (B, 3, S, S): bool (B, 1, S, S), the black rows below and columns right.
-
-    SAM pads after normalising, so padding is 0 there and black inside the image is not. A black
-    margin of the image itself cannot be told from padding by its pixels.
-    """
-    shown = (images != 0).any(1, keepdim=True).int()
-    rows, columns = (
-        shown.amax(other, keepdim=True).flip(axis).cummax(axis).values.flip(axis)
-        for axis, other in ((2, 3), (3, 2))
-    )
-    return rows * columns == 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from tiny import DIAGNOSES, QUERY, answer, compact_model, framed, picture
@@ -97,16 +99,26 @@ def test_a_network_that_spells_the_seg_token_in_letters_gets_none(
     compact: Sim4SegModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lvlm = compact.lvlm
-    letters = [lvlm.tokenizer.convert_tokens_to_ids(letter) for letter in SEG_TOKEN]
-    spelled = spell(letters)
-    monkeypatch.setattr(AnswerDecoder, "_next_token", lambda self, states: next(spelled))
+    letters = lvlm.tokenizer.convert_tokens_to_ids(list(SEG_TOKEN))
+    after = dict(itertools.pairwise(letters))
+    honest = lvlm.hidden_states
+
+    def marked(input_ids: Tensor, *rest: object, **options: object) -> tuple[Tensor, object]:
+        states, cache = honest(input_ids, *rest, **options)
+        states[..., 0] = input_ids
+        return states, cache
+
+    def next_letter(states: Tensor) -> Tensor:
+        scores = torch.zeros(*states.shape[:-1], len(lvlm.tokenizer))
+        for index in np.ndindex(*states.shape[:-1]):
+            scores[(*index, after.get(int(states[(*index, 0)]), letters[0]))] = 1
+        return scores
+
+    monkeypatch.setattr(lvlm, "hidden_states", marked)
+    monkeypatch.setattr(lvlm, "logits", next_letter)
     generated = answer(compact, picture(0))
+    assert "SEGSEG" in generated.answer.modality
     assert generated.answer.text.count(SEG_TOKEN) == 1
-
-
-def spell(letters: list[int]) -> Iterator[int]:
-    while True:
-        yield from letters
 
 
 def test_a_network_that_never_ends_a_step_is_cut(
@@ -163,9 +175,39 @@ def sequence_log_probability(model: Sim4SegModel, text: list[int], label: list[i
     return sum(float(scores[first + n - 1, token]) for n, token in enumerate(label))
 
 
+def test_drafts_from_earlier_answers_change_no_answer(model: Sim4SegModel) -> None:
+    with torch.no_grad():
+        images = [framed(model, picture(n))[0] for n in (0, 1, 0)]
+        caches = []
+        for image in images:
+            vision = model.lvlm.see(image)
+            prefix = torch.tensor([model.lvlm.prefix_ids(vision)])
+            caches.append(model.lvlm.hidden_states(prefix, vision, use_cache=True)[1])
+    queries = (QUERY, QUERY, "Is there a mass? Segment it.")
+    experienced = AnswerDecoder(model.lvlm, DIAGNOSES)
+    for query, cache in zip(queries, caches, strict=True):
+        found = experienced.decode(query, cache)
+        again = experienced.decode(query, cache)
+        fresh = AnswerDecoder(model.lvlm, DIAGNOSES).decode(query, cache)
+        assert found.text_ids == again.text_ids == fresh.text_ids
+        assert again.diagnosis_probabilities == pytest.approx(
+            fresh.diagnosis_probabilities, rel=1e-3, abs=1e-9
+        )
+
+
+def test_labels_that_begin_alike_are_told_apart(compact: Sim4SegModel) -> None:
+    """Their shared tokens are computed once; one is the whole beginning of another."""
+    names = ("polyp", "polyp of the colon", "polyp of the breast", "p")
+    check_label_probabilities(compact, names)
+
+
 def test_label_probabilities_are_the_softmax_of_their_sequences(model: Sim4SegModel) -> None:
-    generated = decode(model, DIAGNOSES)
-    labels = {name: model.lvlm.encode(f" {name}.") for name in DIAGNOSES}
+    check_label_probabilities(model, DIAGNOSES)
+
+
+def check_label_probabilities(model: Sim4SegModel, names: tuple[str, ...]) -> None:
+    generated = decode(model, names)
+    labels = {name: model.lvlm.encode(f" {name}.") for name in names}
     text = generated.text_ids[: -len(labels[generated.answer.diagnosis])]
     scores = [sequence_log_probability(model, text, ids) for ids in labels.values()]
     expected = dict(zip(labels, torch.tensor(scores).softmax(0).tolist(), strict=True))

@@ -97,7 +97,8 @@ def test_decoded_words_are_the_teacher_forced_choice(model: Sim4SegModel) -> Non
     decoder = AnswerDecoder(model.lvlm, model.config.diagnoses)
     free = free_positions(model.lvlm, decoder, generated)
     logits = teacher_forced(model, image, generated).token_logits[0]
-    logits[:, decoder.barred] = -torch.inf
+    ends = {decoder.end, model.lvlm.tokenizer.eos_token_id}
+    logits[:, sorted(set(model.lvlm.tokenizer.get_added_vocab().values()) - ends)] = -torch.inf
     chosen = logits.argmax(-1).tolist()
     assert len(free) > 3
     assert [chosen[n - 1] for n in free] == [generated.text_ids[n] for n in free]
@@ -127,7 +128,7 @@ def test_mask_of_the_cached_answer_equals_the_training_forward(model: Sim4SegMod
     with torch.no_grad():
         vision = model.lvlm.see(lvlm_image)
         tokens = model.image_token_embeddings(states[:, -(vision.token_grid[0] ** 2) :])
-        embedding = model.sam_embedding(sam_image, None)
+        embedding = model.sam_embedding(sam_image, None, frames.sam_content)
         cached = model.ground(generated.seg_state[None], tokens, embedding, frames)
     forced = teacher_forced(model, image, generated).grounding
     for name in ("mask_logits", "iou", "presence_logits", "detail_logits"):
@@ -161,7 +162,10 @@ def test_a_query_leaves_the_image_prefix_as_it_was(model: Sim4SegModel) -> None:
     again = decoder.decode(QUERY, cache)
     assert cache.get_seq_length() == length
     assert first.text_ids == again.text_ids
-    assert first.diagnosis_probabilities == again.diagnosis_probabilities
+    # Drafts change how many tokens go through at once, and so the last digits.
+    assert first.diagnosis_probabilities == pytest.approx(
+        again.diagnosis_probabilities, rel=1e-3, abs=1e-9
+    )
     torch.testing.assert_close(first.seg_state, again.seg_state, atol=0, rtol=0)
 
 
@@ -194,7 +198,11 @@ def predictor(model: Sim4SegModel) -> Sim4Seg:
 
 def assert_same(one: Result, other: Result) -> None:
     assert one.reasoning == other.reasoning
-    assert one.diagnosis == other.diagnosis
+    assert one.diagnosis.label == other.diagnosis.label
+    assert one.confidence == pytest.approx(other.confidence, abs=1e-5)
+    assert [name for name, _ in one.diagnosis.alternatives] == [
+        name for name, _ in other.diagnosis.alternatives
+    ]
     np.testing.assert_array_equal(one.mask, other.mask)
     np.testing.assert_allclose(one.similarity, other.similarity, atol=1e-5)
 

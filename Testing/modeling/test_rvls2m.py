@@ -116,7 +116,7 @@ def test_padding_is_background_even_where_tokens_there_are_loudest(
     assert (logits[~shown] == padding).all()
     assert shown.sum() == np.prod(
         np.round(np.array(setting.sam.content) / setting.sam.side * setting.prompt_size)
-    )  # noqa: E501
+    )
 
 
 def test_tokens_on_padding_do_not_shift_the_standardisation() -> None:

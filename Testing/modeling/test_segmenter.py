@@ -116,6 +116,7 @@ def wide_image_with_black_parts() -> np.ndarray:
     """uint8 (24, 64, 3); as long as SAM's side, so that no resampling enters the comparison."""
     image = picture(0, 24, SIDE).permute(1, 2, 0).numpy().copy()
     image[4:12, 10:30] = 0
+    image[:, 56:] = 0
     return image
 
 
@@ -137,7 +138,8 @@ def check_against_sam(model: Sim4SegModel, sam: Sam) -> None:
     predictor = SamPredictor(sam)
     predictor.set_image(image)
     frame = Frame.longest_side(image.shape[:2], SIDE)
-    ours = model.sam_embedding(frame.apply(torch.from_numpy(image).permute(2, 0, 1))[None], None)
+    framed = frame.apply(torch.from_numpy(image).permute(2, 0, 1))[None]
+    ours = model.sam_embedding(framed, None, torch.tensor([frame.content]))
     torch.testing.assert_close(ours.coarse, predictor.get_image_embedding(), atol=1e-4, rtol=1e-4)
 
     prompt = random(1, 4 * GRID, 4 * GRID)

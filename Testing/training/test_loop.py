@@ -79,10 +79,13 @@ def test_train_export_evaluate_from_the_command_line(
     card = json.loads((checkpoint / "card.json").read_text())
     assert card["steps"] == 4
     assert {entry["set"] for entry in card["data"]} <= {"PH2", "LGG", "HRF"}
-    assert run.main(["evaluate", "--model", str(checkpoint), "--to", str(tmp_path / "e")]) == 0
+    evaluation = ["--model", str(checkpoint), "--to", str(tmp_path / "e"), "--update-card"]
+    assert run.main(["evaluate", *evaluation]) == 0
     assert "| PH2 | 2 |" in capsys.readouterr().out
     metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
     assert metrics["sets"][-1]["questions"] == 6
+    card = json.loads((checkpoint / "card.json").read_text())
+    assert card["metrics"]["sets"] == metrics["sets"]
     result = Sim4Seg.from_pretrained(checkpoint).segment(
         made_up_data / "m3ds" / "images" / "val0.png", "Is there a skin lesion?"
     )
