@@ -47,6 +47,10 @@ ORGANS = {
 """Where a target can be at all; everything else belongs to the chest."""
 
 
+IGNORED = -100
+"""Index of a diagnosis that is not known, as torch's cross-entropy ignores it."""
+
+
 @dataclass
 class Batch:
     """Inputs and targets of one step; names as in `Sim4SegModel.forward`.
@@ -57,6 +61,7 @@ class Batch:
         mask_known: bool (B,).
         present: (B,) 0 or 1.
         detail: (B,) 0 or 1.
+        diagnosis: (B,) index among the model's labels, or IGNORED.
     """
 
     lvlm_images: Tensor
@@ -70,6 +75,7 @@ class Batch:
     mask_known: Tensor
     present: Tensor
     detail: Tensor
+    diagnosis: Tensor
 
 
 @dataclass
@@ -85,15 +91,22 @@ class _Sample:
     ids: list[int]
     weights: list[float]
     seg_position: int
+    diagnosis: int
 
 
 class BatchDataset(Dataset[Batch]):
     """Item n is the whole batch of step n."""
 
     def __init__(
-        self, config: TrainingConfig, records: Sequence[Record], store: ImageStore, lvlm: LVLM
+        self,
+        config: TrainingConfig,
+        records: Sequence[Record],
+        store: ImageStore,
+        lvlm: LVLM,
+        diagnoses: Sequence[str],
     ) -> None:
         self.config = config
+        self.labels: dict[str | None, int] = {label: n for n, label in enumerate(diagnoses)}
         self.store = store
         self.lvlm = lvlm
         self.seg_id = lvlm.tokenizer.convert_tokens_to_ids(SEG_TOKEN)
@@ -158,6 +171,7 @@ class BatchDataset(Dataset[Batch]):
         return _Sample(
             lvlm_image, sam_image, lvlm_frame, sam_frame, sam_mask, known, present,
             detail and present, ids, weights, seg_position,
+            IGNORED if lost else self.labels.get(record.diagnosis, IGNORED),
         )  # fmt: skip
 
     def _words(
@@ -216,6 +230,7 @@ class BatchDataset(Dataset[Batch]):
             mask_known=torch.tensor([s.mask_known for s in samples]),
             present=torch.tensor([float(s.present) for s in samples]),
             detail=torch.tensor([float(s.detail) for s in samples]),
+            diagnosis=torch.tensor([s.diagnosis for s in samples]),
         )
 
 

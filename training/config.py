@@ -27,6 +27,7 @@ class LossWeights:
     similarity: float = 0.5
     presence: float = 1.0
     detail: float = 0.2
+    classification: float = 0.5
     diagnosis_tokens: float = 4.0
 
 

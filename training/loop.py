@@ -85,9 +85,11 @@ class Trainer:
         self.model = new_model(config, records).to(self.device)
         self.model.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
-        self.dataset = BatchDataset(config, records, ImageStore(folder), self.model.lvlm)
+        labels = self.model.config.diagnoses
+        self.dataset = BatchDataset(config, records, ImageStore(folder), self.model.lvlm, labels)
+        self.classifier = nn.Linear(config.lvlm.vision_hidden_size, len(labels)).to(self.device)
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.model, config.optimizer.weight_decay),
+            _parameter_groups(self.model, self.classifier, config.optimizer.weight_decay),
             lr=config.optimizer.learning_rate,
             betas=config.optimizer.betas,
         )
@@ -159,7 +161,9 @@ class Trainer:
                 batch.seg_positions,
                 batch.frames,
             )
-        loss, terms = total_loss(output, batch, self.config.loss)
+            tokens = output.vision.outputs.last_hidden_state
+            class_logits = self.classifier(tokens.mean(1))
+        loss, terms = total_loss(output, class_logits, batch, self.config.loss)
         if not torch.isfinite(loss):
             raise Sim4SegError(
                 f"the loss of step {self.step} is not finite; continue from the last saved state "
@@ -186,6 +190,7 @@ class Trainer:
             "step": self.step,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
+            "classifier": self.classifier.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
         temporary = self.output / f"{STATE_FILE}.partial"
@@ -195,16 +200,20 @@ class Trainer:
     def _load(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
+        self.classifier.load_state_dict(state["classifier"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
 
 
-def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def _parameter_groups(
+    model: nn.Module, classifier: nn.Module, weight_decay: float
+) -> list[dict[str, Any]]:
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     vectors = [p for p in model.parameters() if p.ndim < 2]
     return [
         {"params": matrices, "weight_decay": weight_decay},
         {"params": vectors, "weight_decay": 0.0},
+        {"params": list(classifier.parameters()), "weight_decay": weight_decay},
     ]
 
 

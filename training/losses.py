@@ -2,7 +2,9 @@
 
 The paper trains text cross-entropy, mask BCE and Dice. Added: presence (is the target there at
 all), the decoder's estimate of its own IoU, SAM's best-of-three for its multimask outputs, and
-BCE on the similarity map itself, so that [SEG] and the image tokens meet early in training.
+BCE on the similarity map itself, so that [SEG] and the image tokens meet early in training; and
+the diagnosis read linearly from the mean image token, which teaches the image encoder what the
+language model has to tell long before its own attention does (the classifier is not kept).
 """
 
 from __future__ import annotations
@@ -13,15 +15,23 @@ from torch import Tensor
 
 from Sim4SegCore.modeling.sim4seg import TeacherForced
 
-from .batches import Batch
+from .batches import IGNORED, Batch
 from .config import LossWeights
 
 
 def total_loss(
-    output: TeacherForced, batch: Batch, weights: LossWeights
+    output: TeacherForced, class_logits: Tensor, batch: Batch, weights: LossWeights
 ) -> tuple[Tensor, dict[str, float]]:
-    """Weighted sum of all terms, and each term unweighted for the log."""
+    """Weighted sum of all terms, and each term unweighted for the log.
+
+    Args:
+        class_logits: (B, labels) of the auxiliary classifier on the mean image token.
+    """
     terms = _mask_terms(output, batch)
+    if bool((batch.diagnosis != IGNORED).any()):
+        terms["classification"] = F.cross_entropy(
+            class_logits.float(), batch.diagnosis, ignore_index=IGNORED
+        )
     terms["text"] = text_loss(output.token_logits, batch.text_ids, batch.token_weights)
     terms["presence"] = F.binary_cross_entropy_with_logits(
         output.grounding.presence_logits, batch.present

@@ -110,9 +110,11 @@ class TeacherForced:
 
     Attributes:
         token_logits: (B, T, vocabulary) predicting the token after each of `text_ids`.
+        vision: the LVLM's pass over the images.
     """
 
     token_logits: Tensor
+    vision: VisionOutput
     grounding: Grounding
 
 
@@ -244,7 +246,7 @@ class Sim4SegModel(nn.Module):
             self._embeddings_of_rows(sam_images, sam_rows, vision, frames.sam_content),
             frames,
         )
-        return TeacherForced(self.lvlm.logits(text_states), grounding)
+        return TeacherForced(self.lvlm.logits(text_states), vision, grounding)
 
 
 def _shown(content: Tensor, side: int) -> Tensor:
