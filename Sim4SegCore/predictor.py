@@ -269,8 +269,10 @@ class Sim4Seg:
         self, case: Case, answer: Answer, grounding: Grounding, mask_logits: Tensor
     ) -> Finding:
         presence = float(grounding.presence_logits[0].sigmoid())
-        found = presence >= self.model.config.presence_threshold
-        mask = (mask_logits > 0).numpy() if found else np.zeros(case.size, dtype=bool)
+        config = self.model.config
+        mask = np.zeros(case.size, dtype=bool)
+        if presence >= config.presence_threshold:
+            mask = (mask_logits.sigmoid() > config.mask_threshold).numpy()
         return Finding(
             label=named_target(answer) or UNNAMED_TARGET,
             present=bool(mask.any()),

@@ -123,6 +123,15 @@ def presence_threshold(rows: Iterable[Row], false_mask_rate: float) -> float:
     return float(np.nextafter(absent[allowed], 1.0)) if allowed < len(absent) else 0.05
 
 
+def mean_over_sets(rows: Iterable[Row]) -> float:
+    """Ungated IoU, averaged within each set and target and then over them; 0 without masks."""
+    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        if row.iou is not None:
+            groups[row.dataset, row.target].append(row.iou)
+    return float(np.mean([np.mean(values) for values in groups.values()])) if groups else 0.0
+
+
 def summarise(rows: Sequence[Row], threshold: float) -> list[SetMetrics]:
     """Metrics per set, per chest target, and over everything."""
     groups: dict[str, list[Row]] = defaultdict(list)

@@ -17,10 +17,11 @@ from Sim4SegCore.modeling.checkpoint import CARD_FILE, save_model
 from Sim4SegCore.modeling.sim4seg import Sim4SegModel
 
 from .config import TrainingConfig
-from .evaluation import SetMetrics, evaluate, presence_threshold, ungated
+from .evaluation import SetMetrics, evaluate, mean_over_sets, presence_threshold, ungated
 from .loop import STATE_FILE, new_model, split_calibration, timestamp
 from .records import Record, data_folder, read_records
 
+MASK_THRESHOLDS = (0.2, 0.3, 0.4, 0.5)
 FALSE_MASK_RATE = 0.08
 """Aimed at on the held-out training images; users lose trust over masks of nothing."""
 
@@ -43,11 +44,29 @@ def export(config: TrainingConfig, target: Path, note: str = "") -> None:
     model = new_model(config, records).eval()
     state = torch.load(state_path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["average"])
-    predictor = ungated(Sim4Seg(model, ModelIdentity("export", "", "")))
-    threshold = presence_threshold(evaluate(predictor, held_out, folder), FALSE_MASK_RATE)
-    model.config = dataclasses.replace(model.config, presence_threshold=round(threshold, 4))
+    calibrate(model, held_out, folder)
     card = _card(config, model, records, state["step"]) | ({"note": note} if note else {})
     save_model(model, target, card)
+
+
+def calibrate(model: Sim4SegModel, held_out: Sequence[Record], folder: Path) -> None:
+    """Choose mask and presence threshold on training images that were held out.
+
+    The mask threshold is the one with the best IoU, averaged over sets; the presence threshold
+    is the lowest that keeps masks of nothing below FALSE_MASK_RATE.
+    """
+    predictor = ungated(Sim4Seg(model, ModelIdentity("export", "", "")))
+    with_mask = [record for record in held_out if record.masks]
+    ungated_config = model.config
+    scores = {}
+    for threshold in MASK_THRESHOLDS:
+        model.config = dataclasses.replace(ungated_config, mask_threshold=threshold)
+        scores[threshold] = mean_over_sets(evaluate(predictor, with_mask, folder))
+    best = max(scores, key=lambda threshold: scores[threshold])
+    model.config = dataclasses.replace(ungated_config, mask_threshold=best)
+    rows = evaluate(predictor, held_out, folder)
+    presence = round(presence_threshold(rows, FALSE_MASK_RATE), 4)
+    model.config = dataclasses.replace(model.config, presence_threshold=presence)
 
 
 def add_metrics(checkpoint: Path, split: str, table: Sequence[SetMetrics]) -> None:
@@ -84,6 +103,7 @@ def _card(
         "torch": environment["torch"],
         "exported": timestamp(),
         "presence_threshold": model.config.presence_threshold,
+        "mask_threshold": model.config.mask_threshold,
         "data": [
             {"set": name, "images": count, "licence": "; ".join(sorted(licences[name]))}
             for name, count in sorted(images.items())

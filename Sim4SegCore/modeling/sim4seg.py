@@ -37,6 +37,7 @@ class Sim4SegConfig:
         diagnoses: labels that the checkpoint was taught; answers choose among them. Empty:
             the diagnosis is decoded freely.
         presence_threshold: a finding below this probability gives an empty mask.
+        mask_threshold: pixels above this probability belong to the mask.
     """
 
     lvlm: LVLMConfig = field(default_factory=LVLMConfig)
@@ -45,6 +46,7 @@ class Sim4SegConfig:
     detail: DetailConfig = field(default_factory=DetailConfig)
     diagnoses: tuple[str, ...] = ()
     presence_threshold: float = 0.5
+    mask_threshold: float = 0.5
 
 
 @dataclass

@@ -10,7 +10,7 @@ from Sim4SegCore import Sim4Seg
 from Sim4SegCore.errors import Sim4SegError
 from training import run
 from training.config import load_config
-from training.evaluation import Row, auroc, presence_threshold, summarise
+from training.evaluation import Row, auroc, mean_over_sets, presence_threshold, summarise
 from training.loop import STATE_FILE, Trainer
 
 
@@ -138,6 +138,11 @@ def test_threshold_allows_the_asked_rate_of_false_masks():
     rows = [row(False, n / 100) for n in range(100)]
     threshold = presence_threshold(rows, 0.1)
     assert sum(r.presence >= threshold for r in rows) == 10
+
+
+def test_sets_count_alike_however_many_images_they_have():
+    rows = [row(True, 0.9, iou=0.2) for _ in range(9)] + [row(True, 0.9, iou=0.8, dataset="PH2")]
+    assert mean_over_sets(rows) == pytest.approx(0.5)
 
 
 def test_auroc_by_hand():
