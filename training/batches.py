@@ -112,22 +112,28 @@ class BatchDataset(Dataset[Batch]):
         self.seg_id = lvlm.tokenizer.convert_tokens_to_ids(SEG_TOKEN)
         self.pad_id = lvlm.tokenizer.pad_token_id
         self.groups = group_records(records)
-        self.weights = [self._weight(key, len(group)) for key, group in self.groups]
 
-    def _weight(self, key: tuple[str, str, str], count: int) -> float:
+    def group_weights(self, step: int) -> list[float]:
+        """How often each group is drawn at a step, up to a factor."""
         sampling = self.config.sampling
-        share = min(1.0, count / sampling.balance_count) ** sampling.balance_power
-        return share * sampling.set_weights.get(key[0], 1.0)
+        stage = next((s for s in sampling.stages if step < s.until), None)
+        factors = sampling.set_weights if stage is None else stage.set_weights
+        return [
+            min(1.0, len(members) / sampling.balance_count) ** sampling.balance_power
+            * factors.get(dataset, 1.0)
+            for (dataset, _, _), members in self.groups
+        ]
 
     def __len__(self) -> int:
         return self.config.steps
 
     def __getitem__(self, step: int) -> Batch:
         rng = random.Random(f"{self.config.seed}/{step}")
-        return self._collate([self._sample(rng) for _ in range(self.config.batch_size)])
+        weights = self.group_weights(step)
+        return self._collate([self._sample(weights, rng) for _ in range(self.config.batch_size)])
 
-    def _sample(self, rng: random.Random) -> _Sample:
-        (_, target, _), members = rng.choices(self.groups, self.weights)[0]
+    def _sample(self, weights: list[float], rng: random.Random) -> _Sample:
+        (_, target, _), members = rng.choices(self.groups, weights)[0]
         record = rng.choice(members)
         mismatched = rng.random() < self.config.sampling.mismatched
         if mismatched:

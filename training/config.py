@@ -32,6 +32,14 @@ class LossWeights:
 
 
 @dataclass(frozen=True)
+class SamplingStage:
+    """Factors per set for the steps before `until`; sets not named keep 1."""
+
+    until: int
+    set_weights: dict[str, float]
+
+
+@dataclass(frozen=True)
 class SamplingConfig:
     """What a batch is made of.
 
@@ -39,6 +47,8 @@ class SamplingConfig:
         balance_count: groups of (set, target, presence) with fewer images are drawn less, as
             (images / balance_count) ** balance_power.
         set_weights: factor per set on top.
+        stages: other factors for earlier steps, in order; a hard set that a small model does
+            not begin to learn in the mixture does so when it fills most of some hundred batches.
         mismatched: fraction of queries that ask for another organ's target: nothing to find.
         detail_targets: thin targets, segmented in tiles at inference.
         detail_views: fraction of their samples in which SAM sees a small window.
@@ -47,6 +57,7 @@ class SamplingConfig:
     balance_count: int = 200
     balance_power: float = 0.35
     set_weights: dict[str, float] = field(default_factory=dict)
+    stages: tuple[SamplingStage, ...] = ()
     mismatched: float = 0.1
     detail_targets: tuple[str, ...] = ("retinal vessels", "tubings")
     detail_views: float = 0.75

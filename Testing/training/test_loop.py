@@ -68,6 +68,16 @@ def test_batches_are_the_same_whoever_makes_them(tiny_overrides):
             assert torch.equal(ours, theirs)
 
 
+def test_stages_change_what_is_drawn(tiny_overrides):
+    stages = "sampling.stages=[{until: 3, set_weights: {PH2: 0.0, LGG: 0.0}}]"
+    dataset = Trainer(load_config(None, [*tiny_overrides, stages])).dataset
+    names = [key[0] for key, _ in dataset.groups]
+    early = {name for name, weight in zip(names, dataset.group_weights(2), strict=True) if weight}
+    late = {name for name, weight in zip(names, dataset.group_weights(3), strict=True) if weight}
+    assert early == {"HRF"}
+    assert late == {"HRF", "PH2", "LGG"}
+
+
 def test_train_export_evaluate_from_the_command_line(
     tiny_overrides, made_up_data, tmp_path, monkeypatch, capsys
 ):
