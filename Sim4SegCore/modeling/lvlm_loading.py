@@ -56,6 +56,7 @@ def load_lvlm(
             f"the LVLM in {place.name}: tensor {name} is {tuple(found)}, "
             f"its configuration says {tuple(wanted)}"
         )
+    _check_image_size(network.config.vision_config, config.image_size)
     tokenizer = _read_part("tokenizer", AutoTokenizer, tokenizer_place or place)
     if len(tokenizer) > network.get_input_embeddings().num_embeddings:
         network.resize_token_embeddings(len(tokenizer))
@@ -63,6 +64,17 @@ def load_lvlm(
         network = _merge_adapter(network, adapter)
     processor = _read_part("image processor", AutoImageProcessor, place)
     return LVLM(config, network, tokenizer, processor)
+
+
+def _check_image_size(vision_config: Any, image_size: int) -> None:
+    patch = getattr(vision_config, "patch_size", 1) * getattr(
+        vision_config, "spatial_merge_size", 1
+    )
+    fixed = getattr(vision_config, "image_size", None)
+    if fixed is not None and fixed != image_size:
+        raise Sim4SegError(f"lvlm.image_size is {image_size}; this vision tower needs {fixed}")
+    if image_size % patch:
+        raise Sim4SegError(f"lvlm.image_size is {image_size}; choose a multiple of {patch}")
 
 
 def _read(place: Path, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
@@ -99,4 +111,8 @@ def _merge_adapter(network: Any, adapter: Path) -> Any:
         raise Sim4SegError(
             "this checkpoint has a LoRA adapter: pip install 'sim4seg[lora]'"
         ) from None
-    return PeftModel.from_pretrained(network, adapter).merge_and_unload()
+    try:
+        return PeftModel.from_pretrained(network, adapter).merge_and_unload()
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise Sim4SegError(f"the adapter in {adapter} cannot be used: {lines[0]}") from None

@@ -21,11 +21,13 @@ from tiny import (
     picture,
     small_sam_registered,
     write_llava,
+    write_qwen2_vl,
 )
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
 from Sim4SegCore.case import ModelIdentity, Result
+from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.modeling.answer import SEG_TOKEN, PromptStyle
 from Sim4SegCore.modeling.checkpoint import load_model, save_model
 from Sim4SegCore.modeling.generation import AnswerDecoder, Generated
@@ -287,3 +289,19 @@ def test_a_checkpoint_with_an_adapter_folder_uses_it(
     assert after.config.segmenter == OWN_VIT
     one, other = (answer(m, picture(0)).seg_state for m in (before, after))
     assert (one - other).abs().max() > 0.1
+
+
+def test_a_damaged_adapter_is_refused(base_and_adapter: tuple[Path, Path], tmp_path: Path) -> None:
+    base, adapter = base_and_adapter
+    broken = tmp_path / "adapter"
+    broken.mkdir()
+    for file in adapter.iterdir():
+        (broken / file.name).write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(Sim4SegError, match="adapter"):
+        load_lvlm(base, LVLMConfig(image_size=SIDE), adapter=broken)
+
+
+@pytest.mark.parametrize("write", [write_llava, write_qwen2_vl])
+def test_an_image_size_that_the_vision_tower_cannot_take_is_refused(write, tmp_path: Path) -> None:
+    with pytest.raises(Sim4SegError, match=r"lvlm\.image_size is 57"):
+        load_lvlm(write(tmp_path / "network"), LVLMConfig(image_size=57))
