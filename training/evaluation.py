@@ -124,12 +124,18 @@ def presence_threshold(rows: Iterable[Row], false_mask_rate: float) -> float:
 
 
 def mean_over_sets(rows: Iterable[Row]) -> float:
-    """Ungated IoU, averaged within each set and target and then over them; 0 without masks."""
+    """Ungated IoU, averaged within each set and target and then over them.
+
+    Left out are targets with fewer than 3 masks or a mean below 0.3: which threshold suits a
+    target that the model has not learned says nothing. 0 if none is left.
+    """
     groups: dict[tuple[str, str], list[float]] = defaultdict(list)
     for row in rows:
         if row.iou is not None:
             groups[row.dataset, row.target].append(row.iou)
-    return float(np.mean([np.mean(values) for values in groups.values()])) if groups else 0.0
+    means = [float(np.mean(values)) for values in groups.values() if len(values) >= 3]
+    learned = [mean for mean in means if mean >= 0.3]
+    return float(np.mean(learned)) if learned else 0.0
 
 
 def summarise(rows: Sequence[Row], threshold: float) -> list[SetMetrics]:

@@ -151,8 +151,16 @@ def test_threshold_allows_the_asked_rate_of_false_masks():
 
 
 def test_sets_count_alike_however_many_images_they_have():
-    rows = [row(True, 0.9, iou=0.2) for _ in range(9)] + [row(True, 0.9, iou=0.8, dataset="PH2")]
-    assert mean_over_sets(rows) == pytest.approx(0.5)
+    rows = [row(True, 0.9, iou=0.4) for _ in range(9)]
+    rows += [row(True, 0.9, iou=0.8, dataset="PH2") for _ in range(3)]
+    assert mean_over_sets(rows) == pytest.approx(0.6)
+
+
+def test_sets_that_were_not_learned_do_not_choose_a_threshold():
+    rows = [row(True, 0.9, iou=0.1) for _ in range(9)]
+    rows += [row(True, 0.9, iou=0.8, dataset="PH2") for _ in range(3)]
+    rows += [row(True, 0.9, iou=0.5, dataset="HRF") for _ in range(2)]
+    assert mean_over_sets(rows) == pytest.approx(0.8)
 
 
 def test_auroc_by_hand():
