@@ -23,7 +23,9 @@ def test_one_image_many_queries_and_back(embedded):
     again = embedded.ask(QUERY)
     assert np.array_equal(alone.mask, again.mask)
     assert alone.reasoning == again.reasoning
-    assert alone.diagnosis == again.diagnosis
+    assert alone.diagnosis.label == again.diagnosis.label
+    # Drafts let several tokens share a call, which changes the last digits.
+    assert alone.confidence == pytest.approx(again.confidence, abs=1e-3)
 
 
 def test_results_are_consistent(embedded):
@@ -59,11 +61,13 @@ def test_masks_lie_right_on_images_far_from_square(embedded, shape):
     assert dice(result.mask, expected) > 0.75
 
 
-def test_nothing_to_find_gives_an_empty_mask_and_says_so(embedded):
-    result = embedded.segment(draw_phantom()[0], "Is there a polyp? Segment it.")
+@pytest.mark.parametrize("target", ["fracture", "pneumothorax"])
+def test_nothing_to_find_gives_an_empty_mask_and_says_so(embedded, target):
+    result = embedded.segment(draw_phantom()[0], f"Is there a {target}? Segment it.")
     assert not result.mask.any()
     assert not result.findings[0].present
-    assert "no polyp" in result.reasoning
+    assert f"no {target}" in result.reasoning
+    assert result.diagnosis.label is None
 
 
 def test_asking_without_an_image_is_refused(embedded):
