@@ -77,9 +77,15 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """One run. `output` is the run folder: it can be continued after a kill."""
+    """One run.
+
+    Attributes:
+        output: the run folder; a run that was killed is continued from it.
+        initial: checkpoint folder whose weights and tokenizer a new run starts from.
+    """
 
     output: str = "runs/embedded"
+    initial: str | None = None
     data: str | None = None
     seed: int = 0
     steps: int = 6000

@@ -26,6 +26,7 @@ from Sim4SegCore.device import resolve_device
 from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.modeling.answer import UNKNOWN_DIAGNOSIS
 from Sim4SegCore.modeling.build import build_compact_lvlm, build_model
+from Sim4SegCore.modeling.checkpoint import LVLM_FOLDER, load_model
 from Sim4SegCore.modeling.sim4seg import Sim4SegModel
 
 from .batches import Batch, BatchDataset
@@ -57,11 +58,29 @@ def new_model(config: TrainingConfig, records: Sequence[Record]) -> Sim4SegModel
     labels = sorted({r.diagnosis for r in records if r.diagnosis} | {UNKNOWN_DIAGNOSIS})
     model_config = dataclasses.replace(config.model, diagnoses=tuple(labels))
     folder = Path(config.output) / TOKENIZER_FOLDER
-    if not folder.is_dir():
+    if not folder.is_dir() and config.initial is not None:
+        place = Path(config.initial) / LVLM_FOLDER
+        PreTrainedTokenizerFast.from_pretrained(place).save_pretrained(folder)
+    elif not folder.is_dir():
         train_tokenizer(records, config.vocabulary).save_pretrained(folder)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     lvlm = build_compact_lvlm(config.lvlm, model_config, tokenizer)
     return build_model(model_config, lvlm)
+
+
+def start_from(model: Sim4SegModel, checkpoint: Path) -> None:
+    """Copy a checkpoint's weights into a new model.
+
+    Raises:
+        Sim4SegError: if it was taught other labels or has other sizes.
+    """
+    initial = load_model(checkpoint)
+    if initial.config.diagnoses != model.config.diagnoses:
+        raise Sim4SegError(f"{checkpoint} was taught other diagnoses than these records have")
+    try:
+        model.load_state_dict(initial.state_dict())
+    except RuntimeError:
+        raise Sim4SegError(f"{checkpoint} has other sizes than this configuration") from None
 
 
 def learning_rate(step: int, steps: int, optimizer: OptimizerConfig) -> float:
@@ -82,7 +101,10 @@ class Trainer:
         self.device = resolve_device(config.device)
         folder = data_folder(config.data)
         records, _ = split_calibration(read_records(folder, "train"), config.calibration_fraction)
-        self.model = new_model(config, records).to(self.device)
+        self.model = new_model(config, records)
+        if config.initial is not None:
+            start_from(self.model, Path(config.initial))
+        self.model.to(self.device)
         self.model.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         labels = self.model.config.diagnoses

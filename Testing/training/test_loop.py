@@ -8,6 +8,7 @@ import torch
 
 from Sim4SegCore import Sim4Seg
 from Sim4SegCore.errors import Sim4SegError
+from Sim4SegCore.modeling.checkpoint import load_model
 from training import run
 from training.config import load_config
 from training.evaluation import Row, auroc, mean_over_sets, presence_threshold, summarise
@@ -100,6 +101,13 @@ def test_train_export_evaluate_from_the_command_line(
         made_up_data / "m3ds" / "images" / "val0.png", "Is there a skin lesion?"
     )
     assert result.mask.shape == result.case.size
+    start = [*overrides, f"initial={checkpoint}", f"output={tmp_path / 'next'}"]
+    ours = Trainer(load_config(None, start)).model.state_dict()
+    for name, value in load_model(checkpoint).state_dict().items():
+        assert torch.equal(ours[name], value)
+    with pytest.raises(Sim4SegError, match="other sizes"):
+        wider = ["model.segmenter.embed_dim=32", f"output={tmp_path / 'wider'}"]
+        Trainer(load_config(None, [*start, *wider]))
     assert run.main(["export", "--to", str(checkpoint), *overrides]) == 2
     assert "exists" in capsys.readouterr().err
 
