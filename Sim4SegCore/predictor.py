@@ -168,7 +168,6 @@ class Sim4Seg:
         vision = model.lvlm.see(lvlm_frame.apply(pixels)[None].to(model.device))
         prefix = torch.tensor([model.lvlm.prefix_ids(vision)], device=model.device)
         states, cache = model.lvlm.hidden_states(prefix, vision, use_cache=True)
-        tokens = vision.token_grid[0] * vision.token_grid[1]
         shared = config.segmenter.encoder == "shared" and sam_frame == lvlm_frame
         sam_pixels = None if shared else sam_frame.apply(pixels)[None].to(model.device)
         return _CachedImage(
@@ -178,7 +177,7 @@ class Sim4Seg:
             sam_frame=sam_frame,
             token_grid=vision.token_grid[0],
             prefix_cache=cache,
-            image_token_embeddings=model.image_token_embeddings(states[:, -tokens:]),
+            image_token_embeddings=model.image_token_embeddings(states[:, -vision.token_count :]),
             image_embedding=model.sam_embedding(
                 sam_pixels, vision, torch.tensor([sam_frame.content])
             ),

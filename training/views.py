@@ -38,9 +38,7 @@ class ImageStore:
         if record.image not in self._images:
             with Image.open(self.folder / record.image) as image:
                 mode = "L" if image.mode == "L" else "RGB"
-                self._images[record.image] = np.asarray(
-                    self._shrink(image.convert(mode), record, Image.Resampling.BOX)
-                )
+                self._images[record.image] = np.asarray(self._shrink(image.convert(mode), record))
         return self._images[record.image]
 
     def mask(self, record: Record, target: str) -> Pixels:
@@ -49,18 +47,17 @@ class ImageStore:
         path = record.masks[target]
         if path not in self._masks:
             with Image.open(self.folder / path) as mask:
-                self._masks[path] = np.asarray(
-                    self._shrink(mask.convert("L"), record, Image.Resampling.BOX)
-                )
+                self._masks[path] = np.asarray(self._shrink(mask.convert("L"), record))
         return self._masks[path]
 
     @staticmethod
-    def _shrink(image: Image.Image, record: Record, resample: Image.Resampling) -> Image.Image:
+    def _shrink(image: Image.Image, record: Record) -> Image.Image:
         limit = MAX_DETAIL_SIDE if record.body_part in ("retina", "chest") else MAX_SIDE
         scale = limit / max(image.size)
         if scale >= 1:
             return image
-        return image.resize([max(1, round(edge * scale)) for edge in image.size], resample)
+        size = [max(1, round(edge * scale)) for edge in image.size]
+        return image.resize(size, Image.Resampling.BOX)
 
 
 @dataclass(frozen=True)

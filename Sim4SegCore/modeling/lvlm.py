@@ -53,6 +53,12 @@ class VisionOutput:
     token_grid: tuple[int, int]
 
     @property
+    def token_count(self) -> int:
+        """How many tokens stand for the image in the prompt."""
+        rows, columns = self.token_grid
+        return rows * columns
+
+    @property
     def feature_maps(self) -> tuple[Tensor, ...] | None:
         """Multi-scale features, where the tower offers them to a segmenter."""
         return getattr(self.outputs, "feature_maps", None)
@@ -133,8 +139,9 @@ class LVLM(nn.Module):
         """Ids of everything up to and including the image tokens; the same for every query."""
         before = self.encode(self.config.prompt.before_image)
         start = self.tokenizer.bos_token_id
-        count = vision.token_grid[0] * vision.token_grid[1]
-        return ([] if start is None else [start]) + before + [self.image_token_id] * count
+        return (
+            ([] if start is None else [start]) + before + [self.image_token_id] * vision.token_count
+        )
 
     def query_ids(self, query: str) -> list[int]:
         """Ids of what follows the image, up to where the answer begins.

@@ -238,8 +238,7 @@ class Sim4SegModel(nn.Module):
         prefix = torch.tensor(self.lvlm.prefix_ids(vision), device=text_ids.device)
         ids = torch.cat([prefix.expand(len(text_ids), -1), text_ids], dim=1)
         states, _ = self.lvlm.hidden_states(ids, vision)
-        tokens = vision.token_grid[0] * vision.token_grid[1]
-        image_states = states[:, len(prefix) - tokens : len(prefix)]
+        image_states = states[:, len(prefix) - vision.token_count : len(prefix)]
         text_states = states[:, len(prefix) :]
         rows = torch.arange(len(text_ids), device=text_ids.device)
         grounding = self.ground(
