@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Sim4SegError
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 MAX_QUERY_CHARACTERS = 1000
 
 
@@ -134,6 +134,25 @@ class Finding:
     measurements: dict[str, float]
 
 
+Verdict = Literal["supported", "contradicted", "not checkable"]
+
+
+@dataclass(frozen=True)
+class CheckedClaim:
+    """A statement of the reasoning, compared with mask and image.
+
+    Attributes:
+        statement: the words of the reasoning.
+        kind: presence, place, size, percent, shape, border, contrast, modality, …
+        measured: what was measured instead, or why nothing could be; may be empty.
+    """
+
+    statement: str
+    kind: str
+    verdict: Verdict
+    measured: str
+
+
 @dataclass(frozen=True)
 class ModelIdentity:
     """Which weights answered."""
@@ -152,6 +171,7 @@ class Result:
             probability-like 0..1 score of each pixel belonging to the target.
         timing: seconds by stage.
         warnings: sentences the user should read before trusting the result.
+        claims: what the reasoning states, each checked against mask and image.
     """
 
     case: Case
@@ -163,6 +183,7 @@ class Result:
     model: ModelIdentity
     timing: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    claims: tuple[CheckedClaim, ...] = ()
 
     @property
     def mask(self) -> NDArray[np.bool_]:

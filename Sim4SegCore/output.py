@@ -6,6 +6,7 @@ result.json looks the same from the command line, the service, Slicer and batche
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -20,7 +21,6 @@ from typing import Any
 from .case import SCHEMA_VERSION, Finding, Result
 from .errors import Sim4SegError
 from .io import explain_os_error, quoted, write_mask
-from .measurements import measure
 
 RESULT_FILE = "result.json"
 OVERLAY_FILE = "overlay.png"
@@ -63,6 +63,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             }
             for finding, name in zip(result.findings, finding_mask_names(result), strict=True)
         ],
+        "claims": [dataclasses.asdict(claim) for claim in result.claims],
         "report": report_text(result),
         "warnings": list(result.warnings),
         "model": {
@@ -199,13 +200,15 @@ def _slug(label: str) -> str:
 def _finding_sentence(result: Result, finding: Finding) -> str:
     if not finding.present:
         return f"Not found: {finding.label} (probability {_percent(finding.confidence)})."
-    sizes = measure(finding.mask, result.case)
-    size = f"{sizes['area_px']:.0f} pixels"
-    if "area_mm2" in sizes:
-        size = f"{sizes['area_mm2']:.1f} mm²"
+    sizes = finding.measurements
+    known = "area_mm2" in sizes
+    area = f"{sizes['area_mm2']:.1f} mm²" if known else f"{sizes['area_px']:.0f} pixels"
+    unit, word = ("mm", "mm") if known else ("px", "pixels")
+    longest, across = (sizes[f"{name}_diameter_{unit}"] for name in ("longest", "perpendicular"))
+    parts = f" in {sizes['regions']:.0f} parts, the largest" if sizes["regions"] > 1 else ","
     return (
-        f"Found: {finding.label} (confidence {_percent(finding.confidence)}), covering {size}, "
-        f"{sizes['image_fraction']:.1%} of the image."
+        f"Found: {finding.label} (confidence {_percent(finding.confidence)}), covering {area}, "
+        f"{sizes['image_fraction']:.1%} of the image{parts} {longest:.3g} × {across:.3g} {word}."
     )
 
 

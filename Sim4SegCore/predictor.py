@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .case import Case, Diagnosis, Finding, ModelIdentity, Query, Result
+from .case import Case, CheckedClaim, Diagnosis, Finding, ModelIdentity, Query, Result
 from .device import resolve_device
 from .errors import Sim4SegError
 from .frame import Frame
@@ -28,12 +28,16 @@ from .modeling.answer import Answer, named_target
 from .modeling.checkpoint import identify, load_model, resolve_folder
 from .modeling.generation import AnswerDecoder, Generated
 from .modeling.segmenter import ImageEmbedding
-from .modeling.sim4seg import FramePair, Grounding, Sim4SegModel
+from .modeling.sim4seg import FramePair, Grounding, ImageTokens, Sim4SegModel
+from .progress import Progress, Step
+from .reasoning.check import check_answer
 from .tiling import blend, tile_frames
 
 ImageSource = Case | str | Path | NDArray[Any]
 TILE_BATCH = 8
 UNNAMED_TARGET = "finding"
+# Shares of a first query's time with the embedded model, thin targets in tiles.
+ANSWER_BEGINS, MASK_BEGINS, TILES_END, WORDS_BEGIN = 0.15, 0.2, 0.6, 0.9
 
 
 @dataclass
@@ -43,14 +47,17 @@ class _Tiles:
 
 
 @dataclass
-class _CachedImage:
+class EncodedImage:
+    """What `set_image` computed, and the tiles that a later query added."""
+
     case: Case
     pixels: Tensor
+    lvlm_image: Tensor
     lvlm_frame: Frame
     sam_frame: Frame
     token_grid: int
     prefix_cache: Any
-    image_token_embeddings: Tensor
+    image_tokens: ImageTokens
     image_embedding: ImageEmbedding
     encoding_seconds: float
     tiles: _Tiles | None = field(default=None)
@@ -69,6 +76,7 @@ class Sim4Seg:
         model: Sim4SegModel,
         identity: ModelIdentity,
         notify: Callable[[str], None] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """
         Args:
@@ -76,12 +84,22 @@ class Sim4Seg:
             identity: goes into every result.
             notify: called with one sentence when something the user should know happens,
                 such as falling back to the CPU.
+            progress: called between the steps of a query; may raise to end it. Can be
+                replaced between queries.
         """
         self.model = model
         self.identity = identity
         self._notify = notify or (lambda sentence: None)
-        self._decoder = AnswerDecoder(model.lvlm, model.config.diagnoses)
-        self._image: _CachedImage | None = None
+        self.progress: Progress = progress or (lambda step: None)
+        self._decoder = AnswerDecoder(
+            model.lvlm,
+            model.config.diagnoses,
+            model.config.chain_of_thought,
+            model.config.diagnosis_head_weight,
+        )
+        self._answer_fraction = ANSWER_BEGINS
+        self._decoder.between_calls = lambda: self.progress(Step("answer", self._answer_fraction))
+        self._image: EncodedImage | None = None
         self._fallback_warning: str | None = None
 
     @classmethod
@@ -131,6 +149,15 @@ class Sim4Seg:
         case = _to_case(image)
         self._image = self._with_fallback(lambda: self._encode(case))
 
+    @property
+    def encoded(self) -> EncodedImage | None:
+        """What was computed for the image that is set; give it back later to return to it."""
+        return self._image
+
+    @encoded.setter
+    def encoded(self, image: EncodedImage | None) -> None:
+        self._image = image
+
     def ask(self, query: str) -> Result:
         """Answer one query about the image that was set.
 
@@ -159,25 +186,28 @@ class Sim4Seg:
         self._notify(self._fallback_warning)
 
     @torch.inference_mode()
-    def _encode(self, case: Case) -> _CachedImage:
+    def _encode(self, case: Case) -> EncodedImage:
         started = time.perf_counter()
+        self.progress(Step("encode", 0.0))
         model, config = self.model, self.model.config
         pixels = torch.from_numpy(to_rgb8(case).copy()).permute(2, 0, 1)
         lvlm_frame = Frame.longest_side(case.size, config.lvlm.image_size)
         sam_frame = Frame.longest_side(case.size, config.segmenter.image_size)
-        vision = model.lvlm.see(lvlm_frame.apply(pixels)[None].to(model.device))
+        lvlm_image = lvlm_frame.apply(pixels)
+        vision = model.lvlm.see(lvlm_image[None].to(model.device))
         prefix = torch.tensor([model.lvlm.prefix_ids(vision)], device=model.device)
         states, cache = model.lvlm.hidden_states(prefix, vision, use_cache=True)
         shared = config.segmenter.encoder == "shared" and sam_frame == lvlm_frame
         sam_pixels = None if shared else sam_frame.apply(pixels)[None].to(model.device)
-        return _CachedImage(
+        return EncodedImage(
             case=case,
             pixels=pixels,
+            lvlm_image=lvlm_image,
             lvlm_frame=lvlm_frame,
             sam_frame=sam_frame,
             token_grid=vision.token_grid[0],
             prefix_cache=cache,
-            image_token_embeddings=model.image_token_embeddings(states[:, -vision.token_count :]),
+            image_tokens=model.image_tokens(vision, states[:, -vision.token_count :]),
             image_embedding=model.sam_embedding(
                 sam_pixels, vision, torch.tensor([sam_frame.content])
             ),
@@ -189,17 +219,24 @@ class Sim4Seg:
         image = self._image
         assert image is not None
         started = time.perf_counter()
-        generated = self._decoder.decode(query.text, image.prefix_cache)
-        answered = time.perf_counter()
-        grounding = self._ground(image, generated, [image.sam_frame], image.image_embedding)
-        mask_logits = self._mask_logits(image, generated, grounding)
+        self._answer_fraction = ANSWER_BEGINS
+        opening = self._decoder.open(query.text, image.prefix_cache)
+        opened = time.perf_counter()
+        self.progress(Step("mask", MASK_BEGINS))
+        seg_state = opening.seg_state
+        grounding = self._ground(image, seg_state, [image.sam_frame], image.image_embedding)
+        mask_logits = self._mask_logits(image, seg_state, grounding)
         similarity = image.sam_frame.invert(grounding.prompt.similarity_logits.float().cpu())
-        finding = self._finding(image.case, generated.answer, grounding, mask_logits)
+        masked = time.perf_counter()
+        self._answer_fraction = WORDS_BEGIN
+        generated = self._decoder.complete(opening, grounding.diagnosis_logits[0])
         ended = time.perf_counter()
+        finding = self._finding(image.case, generated.answer, grounding, mask_logits)
+        claims = _checked_claims(image, generated.answer, finding)
         timing = {
             "encode": image.encoding_seconds,
-            "answer": answered - started,
-            "mask": ended - answered,
+            "answer": opened - started + ended - masked,
+            "mask": masked - opened,
         }
         return Result(
             case=image.case,
@@ -210,13 +247,14 @@ class Sim4Seg:
             similarity=similarity[0, 0].sigmoid().numpy(),
             model=self.identity,
             timing=timing,
-            warnings=self._warnings(finding, generated.answer),
+            warnings=self._warnings(finding, generated.answer, claims),
+            claims=claims,
         )
 
     def _ground(
         self,
-        image: _CachedImage,
-        generated: Generated,
+        image: EncodedImage,
+        seg_state: Tensor,
         frames: list[Frame],
         embeddings: ImageEmbedding,
     ) -> Grounding:
@@ -227,37 +265,41 @@ class Sim4Seg:
             image.token_grid,
             self.model.config.segmenter.prompt_size,
         )
-        tokens = image.image_token_embeddings
         return self.model.ground(
-            generated.seg_state.expand(count, -1),
-            tokens.expand(count, *tokens.shape[1:]),
+            seg_state.expand(count, -1),
+            image.image_tokens.expand(count),
             embeddings,
             pair.to(self.model.device),
         )
 
-    def _mask_logits(
-        self, image: _CachedImage, generated: Generated, grounding: Grounding
-    ) -> Tensor:
+    def _mask_logits(self, image: EncodedImage, seg_state: Tensor, grounding: Grounding) -> Tensor:
         """Single-mask logits, float32 (H, W) on the image's pixels."""
         wants_tiles = self.model.config.detail.side > 0 and grounding.detail_logits[0] > 0
         if not wants_tiles:
             return image.sam_frame.invert(grounding.mask_logits[:, :1].float().cpu())[0, 0]
+        coarse = image.sam_frame.invert(grounding.mask_logits[:, :1].float().cpu())[0, 0]
+        threshold = self.model.config.mask_threshold
+        self.progress(Step("mask", MASK_BEGINS, (coarse.sigmoid() > threshold).numpy()))
         if image.tiles is None:
             image.tiles = self._encode_tiles(image)
         tiles = image.tiles
         logits = []
         for index, embeddings in enumerate(tiles.embeddings):
+            self.progress(
+                Step("mask", _share(TILES_END, WORDS_BEGIN, index, len(tiles.embeddings)))
+            )
             frames = tiles.frames[index * TILE_BATCH : (index + 1) * TILE_BATCH]
-            logits.append(self._ground(image, generated, frames, embeddings).mask_logits[:, :1])
+            logits.append(self._ground(image, seg_state, frames, embeddings).mask_logits[:, :1])
         return blend(tiles.frames, torch.cat(logits), image.case.size)
 
-    def _encode_tiles(self, image: _CachedImage) -> _Tiles:
+    def _encode_tiles(self, image: EncodedImage) -> _Tiles:
         config = self.model.config
         frames = tile_frames(
             image.case.size, config.detail.side, config.segmenter.image_size, config.detail.overlap
         )
         embeddings = []
         for start in range(0, len(frames), TILE_BATCH):
+            self.progress(Step("mask", _share(MASK_BEGINS, TILES_END, start, len(frames))))
             batch = frames[start : start + TILE_BATCH]
             pixels = torch.stack([frame.apply(image.pixels) for frame in batch])
             content = torch.tensor([frame.content for frame in batch])
@@ -280,14 +322,40 @@ class Sim4Seg:
             measurements=measure(mask, case),
         )
 
-    def _warnings(self, finding: Finding, answer: Answer) -> tuple[str, ...]:
+    def _warnings(
+        self, finding: Finding, answer: Answer, claims: tuple[CheckedClaim, ...]
+    ) -> tuple[str, ...]:
         warnings = [] if self._fallback_warning is None else [self._fallback_warning]
+        if not answer.chain_of_thought:
+            return tuple(warnings)
         says_absent = answer.analysis.strip().startswith("no ")
         if says_absent and finding.present:
             warnings.append("the reasoning says that nothing is visible, but a mask was found")
         if not says_absent and not finding.present:
             warnings.append("the reasoning speaks of a finding, but no mask was found")
+        refuted = [c for c in claims if c.verdict == "contradicted" and c.kind != "presence"]
+        if refuted:
+            reasons = "; ".join(claim.measured for claim in refuted)
+            warnings.append(f"the reasoning disagrees with what was measured: {reasons}")
         return tuple(warnings)
+
+
+def _checked_claims(
+    image: EncodedImage, answer: Answer, finding: Finding
+) -> tuple[CheckedClaim, ...]:
+    """Claims checked on the pixels that the language model saw, as it was taught to speak of."""
+    frame = image.lvlm_frame
+    rows, columns = frame.content
+    mask = torch.from_numpy(finding.mask).to(torch.uint8)[None] * 255
+    seen = frame.apply(mask)[0, :rows, :columns] > 127
+    pixels = image.lvlm_image[:, :rows, :columns].permute(1, 2, 0)
+    if finding.present and not seen.any():  # too small for the model's eyes
+        seen, pixels = mask[0] > 0, image.pixels.permute(1, 2, 0)
+    return check_answer(answer, finding.label, seen.numpy(), pixels.numpy(), image.case.modality)
+
+
+def _share(begin: float, end: float, done: int, count: int) -> float:
+    return begin + (end - begin) * done / count
 
 
 def _diagnosis(generated: Generated) -> Diagnosis:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from .case import Case, Finding, Result
 from .intensity import to_rgb8
-from .measurements import measure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +70,10 @@ def overlay(case: Case, result: Result) -> Figure:
     Raises:
         ValueError: if a mask and the image differ in size.
     """
-    figure, picture, below = _frame(case, _overlay_captions(case, result), beside=0)
+    for finding in result.findings:
+        if finding.mask.shape != case.size:
+            raise ValueError(f"mask {finding.mask.shape} does not fit the image {case.size}")
+    figure, picture, below = _frame(case, _overlay_captions(result), beside=0)
     axes = _add_image(figure, case, picture)
     for finding, colour in zip(result.findings, _colours(result), strict=True):
         if finding.mask.any():
@@ -149,9 +151,9 @@ def _one_line(text: str, limit: int = 160) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
-def _overlay_captions(case: Case, result: Result) -> list[_Caption]:
+def _overlay_captions(result: Result) -> list[_Caption]:
     captions = [
-        _Caption(_present_text(case, finding), colour)
+        _Caption(_present_text(finding), colour)
         for finding, colour in zip(result.findings, _colours(result), strict=True)
         if finding.present
     ]
@@ -166,8 +168,8 @@ def _overlay_captions(case: Case, result: Result) -> list[_Caption]:
     return [*captions, _Caption(DISCLAIMER, muted=True)]
 
 
-def _present_text(case: Case, finding: Finding) -> str:
-    sizes = measure(finding.mask, case)
+def _present_text(finding: Finding) -> str:
+    sizes = finding.measurements
     size = f"{sizes['area_mm2']:.4g} mm²" if "area_mm2" in sizes else f"{sizes['area_px']:.0f} px"
     return f"{_one_line(finding.label, 80)}: {size}, confidence {finding.confidence:.0%}"
 

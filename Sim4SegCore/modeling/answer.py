@@ -22,6 +22,11 @@ STEP_LEADS = (
 UNKNOWN_DIAGNOSIS = "not given"
 
 
+def step_leads(chain_of_thought: bool) -> tuple[str, ...]:
+    """Leads of the steps that an answer has: without chain of thought, the diagnosis alone."""
+    return STEP_LEADS if chain_of_thought else STEP_LEADS[-1:]
+
+
 @dataclass(frozen=True)
 class PromptStyle:
     """Text around the image and the query; the image comes first so that it can be cached.
@@ -37,12 +42,17 @@ class PromptStyle:
 
 @dataclass(frozen=True)
 class Answer:
-    """The four steps of an answer, without leads and full stops."""
+    """The four steps of an answer, without leads and full stops.
+
+    Attributes:
+        chain_of_thought: False if only the diagnosis is said, and the other steps are empty.
+    """
 
     modality: str
     analysis: str
     consideration: str
     diagnosis: str
+    chain_of_thought: bool = True
 
     @property
     def steps(self) -> tuple[str, str, str, str]:
@@ -50,9 +60,15 @@ class Answer:
         return self.modality, self.analysis, self.consideration, self.diagnosis
 
     @property
+    def said(self) -> tuple[tuple[str, str], ...]:
+        """Lead and words of each step that the answer has."""
+        leads = step_leads(self.chain_of_thought)
+        return tuple(zip(leads, self.steps[-len(leads) :], strict=True))
+
+    @property
     def text(self) -> str:
         """The whole answer in the paper's form."""
-        parts = (f"{lead} {step}." for lead, step in zip(STEP_LEADS, self.steps, strict=True))
+        parts = (f"{lead} {step}." for lead, step in self.said)
         return (OPENING + "".join(parts)).strip()
 
     @property

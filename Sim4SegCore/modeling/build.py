@@ -81,6 +81,7 @@ def build_model(config: Sim4SegConfig, lvlm: LVLM) -> Sim4SegModel:
     """Join an LVLM with a new segmenter and new heads; teaches the tokenizer [SEG] if need be."""
     if SEG_TOKEN not in lvlm.tokenizer.get_vocab():
         lvlm.tokenizer.add_special_tokens({"additional_special_tokens": [SEG_TOKEN]})
-        lvlm.network.resize_token_embeddings(len(lvlm.tokenizer))
+        if len(lvlm.tokenizer) > lvlm.network.get_input_embeddings().num_embeddings:
+            lvlm.network.resize_token_embeddings(len(lvlm.tokenizer))
     segmenter = build_segmenter(config.segmenter, lvlm.stage_channels)
     return Sim4SegModel(config, lvlm, segmenter)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shutil
 import typing
 from pathlib import Path
 from typing import Any
@@ -99,23 +100,52 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Sim4SegModel
     return model
 
 
-def save_model(model: Sim4SegModel, folder: Path, card: dict[str, Any] | None = None) -> None:
+def save_model(
+    model: Sim4SegModel,
+    folder: Path,
+    card: dict[str, Any] | None = None,
+    adapter: Any | None = None,
+) -> None:
     """Write a checkpoint folder in half precision; the folder must not exist.
 
+    Args:
+        card: data, licences, command, metrics.
+        adapter: peft's model around the LVLM's network: it alone is written, and the checkpoint
+            names the LVLM that it refines.
+
     Raises:
-        Sim4SegError: if the folder exists.
+        Sim4SegError: if the folder exists, or cannot be written; nothing half-written stays.
     """
     if folder.exists():
         raise Sim4SegError(f"{folder} exists; choose another folder for the checkpoint")
-    folder.mkdir(parents=True)
-    lvlm_config = dataclasses.replace(model.config.lvlm, source=LVLM_FOLDER)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        _write_parts(model, partial, card, adapter)
+        partial.rename(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise Sim4SegError(f"cannot write the checkpoint {folder}: {error}") from None
+
+
+def _write_parts(
+    model: Sim4SegModel, folder: Path, card: dict[str, Any] | None, adapter: Any | None
+) -> None:
+    lvlm_config = model.config.lvlm
+    if adapter is None:
+        lvlm_config = dataclasses.replace(lvlm_config, source=LVLM_FOLDER)
     config = dataclasses.asdict(dataclasses.replace(model.config, lvlm=lvlm_config))
     _write_json(folder / CONFIG_FILE, config)
     save_file(_half(_own_state(model)), folder / WEIGHTS_FILE)
-    network = model.lvlm.network
-    network.save_pretrained(folder / LVLM_FOLDER, state_dict=_half(network.state_dict()))
-    model.lvlm.tokenizer.save_pretrained(folder / LVLM_FOLDER)
-    model.lvlm.image_processor.save_pretrained(folder / LVLM_FOLDER)
+    if adapter is None:
+        network = model.lvlm.network
+        network.save_pretrained(folder / LVLM_FOLDER, state_dict=_half(network.state_dict()))
+        model.lvlm.tokenizer.save_pretrained(folder / LVLM_FOLDER)
+        model.lvlm.image_processor.save_pretrained(folder / LVLM_FOLDER)
+    else:
+        adapter.save_pretrained(folder / ADAPTER_FOLDER)
+        model.lvlm.tokenizer.save_pretrained(folder)
     if card is not None:
         _write_json(folder / CARD_FILE, card)
 

@@ -10,18 +10,36 @@ from __future__ import annotations
 import copy
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .answer import OPENING, SEG_TOKEN, STEP_END, STEP_LEADS, UNKNOWN_DIAGNOSIS, Answer
+from .answer import OPENING, SEG_TOKEN, STEP_END, UNKNOWN_DIAGNOSIS, Answer, step_leads
 from .lvlm import LVLM
 
 MAX_STEP_TOKENS = 64
 MAX_DRAFTS = 24
 MAX_DRAFT_MATCH = 4
+
+
+@dataclass
+class Opening:
+    """An answer up to its first free word: [SEG] has been said.
+
+    Attributes:
+        seg_state: (D,) hidden state of [SEG].
+        states: (1, T, D) hidden states of the last call.
+        cache: keys and values of everything so far.
+        text_ids: every token after the image prefix.
+    """
+
+    seg_state: Tensor
+    states: Tensor
+    cache: Any
+    text_ids: list[int]
 
 
 @dataclass(frozen=True)
@@ -50,10 +68,25 @@ class AnswerDecoder:
     later queries are faster and their answers the same.
     """
 
-    def __init__(self, lvlm: LVLM, diagnoses: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        lvlm: LVLM,
+        diagnoses: tuple[str, ...],
+        chain_of_thought: bool = True,
+        diagnosis_head_weight: float = 0.0,
+    ) -> None:
+        """
+        Args:
+            lvlm: the network that speaks.
+            diagnoses: labels that it chooses among; empty to decode the diagnosis freely.
+            chain_of_thought: see `Sim4SegConfig`.
+            diagnosis_head_weight: see `Sim4SegConfig`.
+        """
         self.lvlm = lvlm
+        self.diagnosis_head_weight = diagnosis_head_weight
         self.seg_id = int(lvlm.tokenizer.convert_tokens_to_ids(SEG_TOKEN))
-        self.leads = [lvlm.encode(lead) for lead in STEP_LEADS]
+        self.leads = [lvlm.encode(lead) for lead in step_leads(chain_of_thought)]
+        self.chain_of_thought = chain_of_thought
         self.opening = lvlm.encode(OPENING)
         self.end = lvlm.encode(f"a{STEP_END}")[-1]
         self.labels = {label: lvlm.encode(f" {label}{STEP_END}") for label in diagnoses}
@@ -61,10 +94,12 @@ class AnswerDecoder:
         ends = {self.end, lvlm.tokenizer.eos_token_id}
         self._barred = sorted({self.seg_id, lvlm.image_token_id, *added} - ends)
         self._drafts: deque[list[int]] = deque(maxlen=MAX_DRAFTS)
+        self.between_calls: Callable[[], object] = lambda: None
+        """Called before each call of the network; may raise to end the answer."""
 
     @torch.inference_mode()
-    def decode(self, query: str, prefix_cache: Any) -> Generated:
-        """Answer a query.
+    def open(self, query: str, prefix_cache: Any) -> Opening:
+        """Read a query and say [SEG].
 
         Args:
             query: the user's text.
@@ -75,7 +110,18 @@ class AnswerDecoder:
         text_ids = query_ids + self.opening + self.leads[0]
         seg_position = len(query_ids) + self.opening.index(self.seg_id)
         states = self._advance(text_ids, cache)
-        seg_state = states[0, seg_position]
+        return Opening(states[0, seg_position], states, cache, text_ids)
+
+    @torch.inference_mode()
+    def complete(self, opening: Opening, diagnosis_logits: Tensor | None = None) -> Generated:
+        """Find the words of every step.
+
+        Args:
+            opening: its cache is used up.
+            diagnosis_logits: (labels,) of the diagnosis head; None leaves the choice to the
+                language model.
+        """
+        states, cache, text_ids = opening.states, opening.cache, opening.text_ids
         steps = []
         for lead in self.leads[1:]:
             step = self._free_step(states, cache)
@@ -83,16 +129,18 @@ class AnswerDecoder:
             states = self._advance(given, cache)
             text_ids = text_ids + step + given
             steps.append(step)
-        probabilities, diagnosis_ids = self._diagnose(states, cache)
+        probabilities, diagnosis_ids = self._diagnose(states, cache, diagnosis_logits)
         diagnosis = next(iter(probabilities))
-        text_ids += diagnosis_ids
+        text_ids = text_ids + diagnosis_ids
         self._drafts.extend(step for step in steps if step not in self._drafts)
         words = [self._words(step) for step in steps]
-        answer = Answer(words[0], words[1], words[2], diagnosis)
-        return Generated(answer, seg_state, text_ids, probabilities)
+        modality, analysis, consideration = words if self.chain_of_thought else ("", "", "")
+        answer = Answer(modality, analysis, consideration, diagnosis, self.chain_of_thought)
+        return Generated(answer, opening.seg_state, text_ids, probabilities)
 
     def _advance(self, ids: list[int], cache: Any) -> Tensor:
         """Feed tokens; the cache grows by them."""
+        self.between_calls()
         tokens = torch.tensor([ids], device=self.lvlm.network.device)
         states, _ = self.lvlm.hidden_states(tokens, cache=cache, use_cache=True)
         return states
@@ -139,12 +187,17 @@ class AnswerDecoder:
                         return draft[start + length :]
         return []
 
-    def _diagnose(self, states: Tensor, cache: Any) -> tuple[dict[str, float], list[int]]:
+    def _diagnose(
+        self, states: Tensor, cache: Any, head_logits: Tensor | None
+    ) -> tuple[dict[str, float], list[int]]:
         """Probability by label, most likely first, and the tokens of that one."""
         if self.labels:
-            scores = self._label_scores(states, cache, list(self.labels.values()))
-            probabilities = torch.tensor(scores).softmax(0).tolist()
-            pairs = zip(self.labels, probabilities, strict=True)
+            spoken = self._label_scores(states, cache, list(self.labels.values()))
+            scores = torch.tensor(spoken).log_softmax(0)
+            if head_logits is not None:
+                seen = head_logits.float().cpu().log_softmax(0)
+                scores = torch.lerp(scores, seen, self.diagnosis_head_weight)
+            pairs = zip(self.labels, scores.softmax(0).tolist(), strict=True)
             ranked = dict(sorted(pairs, key=lambda pair: -pair[1]))
             return ranked, self.labels[next(iter(ranked))]
         step = self._free_step(states, copy.deepcopy(cache))

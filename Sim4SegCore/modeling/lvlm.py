@@ -59,6 +59,12 @@ class VisionOutput:
         return rows * columns
 
     @property
+    def features(self) -> Tensor:
+        """(B, N, D) image features as the language model gets them."""
+        features = self.outputs.pooler_output
+        return features if isinstance(features, Tensor) else torch.stack(list(features))
+
+    @property
     def feature_maps(self) -> tuple[Tensor, ...] | None:
         """Multi-scale features, where the tower offers them to a segmenter."""
         return getattr(self.outputs, "feature_maps", None)
@@ -94,14 +100,27 @@ class LVLM(nn.Module):
         return int(self.network.config.image_token_id)
 
     @property
+    def token_side(self) -> int:
+        """Side of the square grid of image tokens."""
+        vision = self.network.config.vision_config
+        merged = getattr(vision, "spatial_merge_size", 1)
+        return int(self.config.image_size // (vision.patch_size * merged))
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The layers of the language model, one by one."""
+        return list(self.network.model.language_model.layers)
+
+    @property
     def stage_channels(self) -> list[int] | None:
         """Channels of the vision tower's feature maps, if it offers any."""
         return getattr(self.network.config.vision_config, "stage_channels", None)
 
     @property
     def vision_tower(self) -> Any:
-        """The image encoder of a LLaVA-type network."""
-        return self.network.model.vision_tower
+        """The image encoder; transformers has two names for it."""
+        model = self.network.model
+        return model.vision_tower if hasattr(model, "vision_tower") else model.visual
 
     def normalise(self, images: Tensor) -> dict[str, Tensor]:
         """uint8 (B, 3, S, S), already framed, to the network's own image inputs."""

@@ -7,7 +7,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedConfig,
+)
 from transformers.utils import logging as transformers_logging
 
 from ..errors import Sim4SegError
@@ -24,6 +30,39 @@ QWEN_PROMPT = PromptStyle(
 def prompt_style(model_type: str) -> PromptStyle:
     """The prompt that a family of networks was taught, by transformers' `model_type`."""
     return QWEN_PROMPT if model_type.startswith("qwen") else PromptStyle()
+
+
+def prompt_of(place: Path) -> PromptStyle:
+    """The prompt of the network in a folder.
+
+    Raises:
+        Sim4SegError: if the folder has no configuration of transformers.
+    """
+    return prompt_style(_read_configuration(place).model_type)
+
+
+def _read_configuration(place: Path) -> PreTrainedConfig:
+    register()
+    try:
+        return AutoConfig.from_pretrained(place, local_files_only=True)
+    except (OSError, ValueError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise Sim4SegError(f"the LVLM in {place.name} cannot be loaded: {lines[0]}") from None
+
+
+def outline_lvlm(place: Path, config: LVLMConfig) -> LVLM:
+    """The network's shapes without its weights, on torch's meta device.
+
+    Raises:
+        Sim4SegError: if the configuration, tokenizer or image processor is missing.
+    """
+    with torch.device("meta"):
+        network = AutoModelForImageTextToText.from_config(_read_configuration(place))
+    _check_image_size(network.config.vision_config, config.image_size)
+    tokenizer = _read_part("tokenizer", AutoTokenizer, place)
+    return LVLM(
+        config, network, tokenizer, _read_part("image processor", AutoImageProcessor, place)
+    )
 
 
 def load_lvlm(

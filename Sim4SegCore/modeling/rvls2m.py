@@ -58,14 +58,15 @@ class RVLS2M(nn.Module):
     def __init__(self, config: RVLS2MConfig) -> None:
         super().__init__()
         self.config = config
-        self.scale = nn.Parameter(torch.tensor(2.0))
-        self.offset = nn.Parameter(torch.tensor(-1.0))
+        self.scale = nn.Parameter(torch.tensor([2.0]))
+        self.offset = nn.Parameter(torch.tensor([-1.0]))
 
     @staticmethod
     def similarity(seg_embedding: Tensor, image_token_embeddings: Tensor) -> Tensor:
         """Dot products of (B, D) with (B, gh, gw, D), divided by sqrt(D): (B, gh, gw)."""
-        dot = torch.einsum("bd,bhwd->bhw", seg_embedding, image_token_embeddings)
-        return dot / seg_embedding.shape[-1] ** 0.5
+        # In float32: only the pattern is taught, so nothing keeps the sums within half precision.
+        scaled = seg_embedding.float() / seg_embedding.shape[-1] ** 0.5
+        return torch.einsum("bd,bhwd->bhw", scaled, image_token_embeddings.float())
 
     def forward(
         self, similarity: Tensor, valid: Tensor, theta: Tensor, sam_valid: Tensor

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ..frame import Frame, content_mask, relative_affine
+from .evidence import EvidenceHeads
+from .layers import two_layers
 from .lvlm import LVLM, LVLMConfig, VisionOutput
 from .rvls2m import RVLS2M, MaskPrompt, RVLS2MConfig
 from .segmenter import ImageEmbedding, Segmenter, SegmenterConfig
@@ -36,8 +38,11 @@ class Sim4SegConfig:
     Attributes:
         diagnoses: labels that the checkpoint was taught; answers choose among them. Empty:
             the diagnosis is decoded freely.
+        diagnosis_head_weight: how much the diagnosis head counts against the language model,
+            in a weighted mean of their log-probabilities.
         presence_threshold: a finding below this probability gives an empty mask.
         mask_threshold: pixels above this probability belong to the mask.
+        chain_of_thought: answers reason before they name the diagnosis; False to ablate it.
     """
 
     lvlm: LVLMConfig = field(default_factory=LVLMConfig)
@@ -45,8 +50,10 @@ class Sim4SegConfig:
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     detail: DetailConfig = field(default_factory=DetailConfig)
     diagnoses: tuple[str, ...] = ()
+    diagnosis_head_weight: float = 0.5
     presence_threshold: float = 0.5
     mask_threshold: float = 0.5
+    chain_of_thought: bool = True
 
 
 @dataclass
@@ -88,6 +95,25 @@ class FramePair:
 
 
 @dataclass
+class ImageTokens:
+    """The LVLM's image tokens, as a query is compared with them.
+
+    Attributes:
+        features: (B, N, D) that enter the language model.
+        embeddings: (B, gh, gw, C), its hidden states of them in RVLS2M's space.
+    """
+
+    features: Tensor
+    embeddings: Tensor
+
+    def expand(self, count: int) -> ImageTokens:
+        """One image's tokens as a batch."""
+        return ImageTokens(
+            self.features.expand(count, -1, -1), self.embeddings.expand(count, -1, -1, -1)
+        )
+
+
+@dataclass
 class Grounding:
     """What the [SEG] state means in the image.
 
@@ -96,6 +122,7 @@ class Grounding:
         iou: (B, 1 + multimask) estimated by the decoder.
         prompt: RVLS2M's.
         presence_logits: (B,), the target is in the image.
+        diagnosis_logits: (B, labels) of the diagnosis head.
         detail_logits: (B,), the target is thin and wants tiles.
     """
 
@@ -103,6 +130,7 @@ class Grounding:
     iou: Tensor
     prompt: MaskPrompt
     presence_logits: Tensor
+    diagnosis_logits: Tensor
     detail_logits: Tensor
 
 
@@ -112,11 +140,9 @@ class TeacherForced:
 
     Attributes:
         token_logits: (B, T, vocabulary) predicting the token after each of `text_ids`.
-        vision: the LVLM's pass over the images.
     """
 
     token_logits: Tensor
-    vision: VisionOutput
     grounding: Grounding
 
 
@@ -131,7 +157,7 @@ class Sim4SegModel(nn.Module):
         self.rvls2m = RVLS2M(config.rvls2m)
         width, embed_dim = lvlm.hidden_size, config.segmenter.embed_dim
         self.projection = two_layers(width, width, embed_dim)
-        self.presence_head = two_layers(width, embed_dim, 1)
+        self.evidence_heads = EvidenceHeads(width, embed_dim, len(config.diagnoses))
         self.detail_head = two_layers(width, embed_dim, 1)
 
     @property
@@ -174,21 +200,20 @@ class Sim4SegModel(nn.Module):
     def _embeddings_of_rows(
         self, images: Tensor | None, rows: Tensor | None, vision: VisionOutput, content: Tensor
     ) -> ImageEmbedding:
-        if images is None or rows is None:
+        if images is None or rows is None or len(rows) == len(content):
             return self.sam_embedding(images, vision, content)
         own = self.sam_embedding(images, None, content[rows])
         return self.sam_embedding(None, vision).with_rows(rows, own)
 
-    def image_token_embeddings(self, image_states: Tensor) -> Tensor:
-        """Hidden states of the image tokens (B, N, D) to RVLS2M's space (B, gh, gw, C)."""
-        side = round(image_states.shape[1] ** 0.5)
-        embedded: Tensor = self.projection(image_states)
-        return embedded.unflatten(1, (side, side))
+    def image_tokens(self, vision: VisionOutput, image_states: Tensor) -> ImageTokens:
+        """Image tokens for `ground`, from their hidden states (B, N, D)."""
+        embeddings: Tensor = self.projection(image_states)
+        return ImageTokens(vision.features, embeddings.unflatten(1, vision.token_grid))
 
     def ground(
         self,
         seg_state: Tensor,
-        image_token_embeddings: Tensor,
+        image_tokens: ImageTokens,
         image_embedding: ImageEmbedding,
         frames: FramePair,
     ) -> Grounding:
@@ -196,22 +221,26 @@ class Sim4SegModel(nn.Module):
 
         Args:
             seg_state: (B, D) hidden state of [SEG].
-            image_token_embeddings: (B, gh, gw, C).
+            image_tokens: of the same batch.
             image_embedding: of the frames' SAM side.
             frames: of the same batch.
         """
         seg_embedding = self.projection(seg_state)
-        similarity = self.rvls2m.similarity(seg_embedding, image_token_embeddings)
+        similarity = self.rvls2m.similarity(seg_embedding, image_tokens.embeddings)
         prompt = self.rvls2m(similarity, frames.lvlm_valid, frames.theta, frames.sam_valid)
         mask_prompt = None
         if self.config.rvls2m.mode != "none":
             mask_prompt = prompt.logits.to(image_embedding.coarse.dtype)
         masks = self.segmenter(image_embedding, seg_embedding[:, None], mask_prompt)
+        presence, diagnosis = self.evidence_heads(
+            seg_state, image_tokens.features, similarity, frames.lvlm_valid
+        )
         return Grounding(
             mask_logits=masks.mask_logits,
             iou=masks.iou,
             prompt=prompt,
-            presence_logits=self.presence_head(seg_state)[:, 0].float(),
+            presence_logits=presence,
+            diagnosis_logits=diagnosis,
             detail_logits=self.detail_head(seg_state)[:, 0].float(),
         )
 
@@ -223,6 +252,7 @@ class Sim4SegModel(nn.Module):
         text_ids: Tensor,
         seg_positions: Tensor,
         frames: FramePair,
+        sam_embedding: ImageEmbedding | None = None,
     ) -> TeacherForced:
         """Teacher-forced pass over query and answer.
 
@@ -233,6 +263,7 @@ class Sim4SegModel(nn.Module):
             text_ids: (B, T) ids after the image prefix, right-padded.
             seg_positions: (B,) index of [SEG] in `text_ids`.
             frames: how the two images of each pair relate.
+            sam_embedding: of the SAM images, where it was computed before.
         """
         vision = self.lvlm.see(lvlm_images)
         prefix = torch.tensor(self.lvlm.prefix_ids(vision), device=text_ids.device)
@@ -241,13 +272,17 @@ class Sim4SegModel(nn.Module):
         image_states = states[:, len(prefix) - vision.token_count : len(prefix)]
         text_states = states[:, len(prefix) :]
         rows = torch.arange(len(text_ids), device=text_ids.device)
+        if sam_embedding is None:
+            sam_embedding = self._embeddings_of_rows(
+                sam_images, sam_rows, vision, frames.sam_content
+            )
         grounding = self.ground(
             text_states[rows, seg_positions],
-            self.image_token_embeddings(image_states),
-            self._embeddings_of_rows(sam_images, sam_rows, vision, frames.sam_content),
+            self.image_tokens(vision, image_states),
+            sam_embedding,
             frames,
         )
-        return TeacherForced(self.lvlm.logits(text_states), vision, grounding)
+        return TeacherForced(self.lvlm.logits(text_states), grounding)
 
 
 def _shown(content: Tensor, side: int) -> Tensor:
@@ -256,8 +291,3 @@ def _shown(content: Tensor, side: int) -> Tensor:
     rows = places < content[:, :1]
     columns = places < content[:, 1:]
     return (rows[:, None, :, None] & columns[:, None, None, :]).float()
-
-
-def two_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    """Linear, ReLU, Linear: the paper's projection."""
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))

@@ -52,7 +52,7 @@ def answer_tokens(model: Sim4SegModel, pixels: Tensor) -> tuple[list[int], int]:
     prefix = torch.tensor([model.lvlm.prefix_ids(vision)])
     _, cache = model.lvlm.hidden_states(prefix, vision, use_cache=True)
     decoder = AnswerDecoder(model.lvlm, model.config.diagnoses)
-    text_ids = decoder.decode(LESION_QUERY, cache).text_ids
+    text_ids = decoder.complete(decoder.open(LESION_QUERY, cache)).text_ids
     return text_ids, text_ids.index(decoder.seg_id)
 
 

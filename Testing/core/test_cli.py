@@ -190,3 +190,15 @@ def test_ctrl_c_leaves_nothing_half_written(delay, phantom, tmp_path):
     assert left == [] or (left == ["out"] and sorted(p.name for p in out.iterdir()) == finished)
     if process.returncode != 0:
         assert process.returncode in (130, -signal.SIGINT)
+
+
+def test_ctrl_c_that_a_library_wrapped_is_still_ctrl_c(phantom, tmp_path, monkeypatch, capsys):
+    def interrupted(image: Path, slice_index: int | None) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise SystemError("initialization raised unreported exception") from error
+
+    monkeypatch.setattr("Sim4SegCore.io.read_case", interrupted)
+    assert cli.main(["segment", str(phantom), QUERY, "-o", str(tmp_path / "out")]) == 130
+    assert capsys.readouterr().err.strip() == "sim4seg: interrupted"

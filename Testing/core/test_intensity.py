@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from Sim4SegCore.case import Case, Geometry
+from Sim4SegCore.case import Case
 from Sim4SegCore.intensity import to_rgb8
-from Sim4SegCore.measurements import measure
 
 RAMP = np.linspace(-1000, 3000, 64 * 64).reshape(64, 64)
 
@@ -73,14 +72,3 @@ def test_extreme_integers_do_not_wrap() -> None:
 
 def test_bilevel_image_is_black_and_white() -> None:
     assert set(np.unique(to_rgb8(Case(RAMP > 0)))) == {0, 255}
-
-
-def test_measure_in_pixels_and_millimetres() -> None:
-    mask = np.zeros((10, 20), bool)
-    mask[2:5, 3:7] = True
-    plain = measure(mask, Case(np.zeros((10, 20))))
-    assert plain == {"area_px": 12.0, "image_fraction": 0.06}
-    geometry = Geometry((0.5, 2.0, 9.0), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
-    assert measure(mask, Case(np.zeros((10, 20)), geometry))["area_mm2"] == 12.0
-    with pytest.raises(ValueError, match="does not fit"):
-        measure(mask.T, Case(np.zeros((10, 20))))

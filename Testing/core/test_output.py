@@ -16,7 +16,16 @@ import pytest
 from PIL import Image
 
 from Sim4SegCore import output, rendering
-from Sim4SegCore.case import Case, Diagnosis, Finding, Geometry, ModelIdentity, Query, Result
+from Sim4SegCore.case import (
+    Case,
+    CheckedClaim,
+    Diagnosis,
+    Finding,
+    Geometry,
+    ModelIdentity,
+    Query,
+    Result,
+)
 from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.io import read_case, writing
 from Sim4SegCore.measurements import measure
@@ -51,6 +60,7 @@ def make_result(
         model=ModelIdentity("tiny", "ab" * 32, "r1"),
         timing={"encode": 0.123456789},
         warnings=("Low contrast.",),
+        claims=(CheckedClaim("round", "shape", "contradicted", "elongated"),),
     )
 
 
@@ -87,7 +97,7 @@ def test_dictionary_has_every_field() -> None:
     content = result_to_dict(result)
     report = content.pop("report")
     assert content == {
-        "schema_version": "1.0",
+        "schema_version": "1.1",
         "query": "Is there a tumor? Żółć 肿瘤",
         "diagnosis": {
             "label": "glioma",
@@ -104,7 +114,27 @@ def test_dictionary_has_every_field() -> None:
                 "present": True,
                 "confidence": 0.91,
                 "mask": "mask.nii.gz",
-                "measurements": {"area_px": 40.0, "image_fraction": 0.02, "area_mm2": 10.0},
+                "measurements": {
+                    "area_px": 40.0,
+                    "image_fraction": 0.02,
+                    "area_mm2": 10.0,
+                    "regions": 1.0,
+                    "longest_diameter_px": 10.7703,
+                    "perpendicular_diameter_px": 7.42781,
+                    "longest_diameter_mm": 5.38516,
+                    "perpendicular_diameter_mm": 3.71391,
+                    "intensity_mean": 90.0,
+                    "intensity_sd": 0.0,
+                    "rim_contrast": 0.0,
+                },
+            }
+        ],
+        "claims": [
+            {
+                "statement": "round",
+                "kind": "shape",
+                "verdict": "contradicted",
+                "measured": "elongated",
             }
         ],
         "warnings": ["Low contrast."],
@@ -143,7 +173,10 @@ def test_undecodable_file_name_is_still_strict_json() -> None:
 
 def test_report_gives_size_diagnosis_and_notice() -> None:
     in_pixels = report_text(make_result())
-    assert "Found: tumor (confidence 91%), covering 40 pixels, 2.0% of the image." in in_pixels
+    assert (
+        "Found: tumor (confidence 91%), covering 40 pixels, 2.0% of the image, 10.8 × 7.43 pixels."
+        in in_pixels
+    )
     assert "Suggested diagnosis: glioma (confidence 72%)." in in_pixels
     assert "research tool" in in_pixels and "\n" not in in_pixels
     assert "covering 10.0 mm²" in report_text(make_result(geometry=GEOMETRY))

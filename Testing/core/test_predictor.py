@@ -39,6 +39,18 @@ def test_results_are_consistent(embedded):
     assert set(result.timing) == {"encode", "answer", "mask"}
 
 
+def test_statements_are_checked_against_the_mask(embedded):
+    image, _ = draw_phantom()
+    found = [embedded.segment(turned, QUERY) for turned in (image, image[::-1].copy())]
+    for result in found:
+        claims = {claim.kind: claim for claim in result.claims}
+        assert claims["presence"].verdict == "supported"
+        refuted = [c for c in result.claims if c.verdict == "contradicted"]
+        assert all(any(c.measured in w for w in result.warnings) for c in refuted)
+        said = " ".join(claim.statement for claim in result.claims)
+        assert all(word in result.reasoning for word in said.replace("of the image", "").split())
+
+
 def test_similarity_is_higher_on_the_lesion(embedded):
     image, truth = draw_phantom()
     similarity = embedded.segment(image, QUERY).similarity

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from Sim4SegCore.case import Case, Diagnosis, Finding, Geometry, ModelIdentity, Query, Result
+from Sim4SegCore.measurements import measure
 from Sim4SegCore.rendering import overlay, save_png, similarity_figure, to_rgb
 
 CYAN = np.array([0, 213, 255])
@@ -32,11 +33,13 @@ def make_result(
     diagnosis: str | None = "glioma",
     query: str = "Is there a tumor?",
 ) -> Result:
+    case = Case(np.full(size, 100, np.uint8), geometry)
     findings = tuple(
-        Finding(label, bool(mask.any()), 0.9, mask, {}) for label, mask in (masks or {}).items()
+        Finding(label, bool(mask.any()), 0.9, mask, measure(mask, case))
+        for label, mask in (masks or {}).items()
     )
     return Result(
-        case=Case(np.full(size, 100, np.uint8), geometry),
+        case=case,
         query=Query(query),
         diagnosis=Diagnosis(diagnosis, 0.7),
         reasoning="",
@@ -184,7 +187,8 @@ def test_similarity_with_nan_is_still_drawn() -> None:
 
 
 def test_parts_of_another_size_are_refused() -> None:
-    result = make_result((60, 80), {"tumor": np.ones((80, 60), bool)})
+    result = make_result((60, 80), {"tumor": np.ones((60, 80), bool)})
+    object.__setattr__(result.findings[0], "mask", np.ones((80, 60), bool))
     with pytest.raises(ValueError, match="does not fit"):
         overlay(result.case, result)
     object.__setattr__(result, "similarity", np.zeros((80, 60), np.float32))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from tiny import DIAGNOSES, QUERY, answer, compact_model, framed, picture
+from tiny import DIAGNOSES, QUERY, answer, compact_model, decode, framed, picture
 from torch import Tensor
 
 from Sim4SegCore.modeling.answer import (
@@ -148,7 +148,7 @@ def test_a_network_that_ends_every_step_at_once_gives_empty_steps(
 ) -> None:
     wanted = compact.lvlm.tokenizer.convert_tokens_to_ids(token)
     lvlm = force(lambda scores: scores[..., wanted].add_(1e4))
-    generated = decode(compact, diagnoses)
+    generated = decode_among(compact, diagnoses)
     assert_form(lvlm, generated)
     assert steps(generated) == ("", "", "")
     if not diagnoses:
@@ -157,11 +157,13 @@ def test_a_network_that_ends_every_step_at_once_gives_empty_steps(
 
 
 @torch.no_grad()
-def decode(model: Sim4SegModel, diagnoses: tuple[str, ...]) -> Generated:
+def decode_among(
+    model: Sim4SegModel, diagnoses: tuple[str, ...], chain_of_thought: bool = True
+) -> Generated:
     vision = model.lvlm.see(framed(model, picture(0))[0])
     prefix = torch.tensor([model.lvlm.prefix_ids(vision)])
     _, cache = model.lvlm.hidden_states(prefix, vision, use_cache=True)
-    return AnswerDecoder(model.lvlm, diagnoses).decode(QUERY, cache)
+    return decode(AnswerDecoder(model.lvlm, diagnoses, chain_of_thought), QUERY, cache)
 
 
 @torch.no_grad()
@@ -186,9 +188,9 @@ def test_drafts_from_earlier_answers_change_no_answer(model: Sim4SegModel) -> No
     queries = (QUERY, QUERY, "Is there a mass? Segment it.")
     experienced = AnswerDecoder(model.lvlm, DIAGNOSES)
     for query, cache in zip(queries, caches, strict=True):
-        found = experienced.decode(query, cache)
-        again = experienced.decode(query, cache)
-        fresh = AnswerDecoder(model.lvlm, DIAGNOSES).decode(query, cache)
+        found = decode(experienced, query, cache)
+        again = decode(experienced, query, cache)
+        fresh = decode(AnswerDecoder(model.lvlm, DIAGNOSES), query, cache)
         assert found.text_ids == again.text_ids == fresh.text_ids
         assert again.diagnosis_probabilities == pytest.approx(
             fresh.diagnosis_probabilities, rel=1e-3, abs=1e-9
@@ -206,7 +208,7 @@ def test_label_probabilities_are_the_softmax_of_their_sequences(model: Sim4SegMo
 
 
 def check_label_probabilities(model: Sim4SegModel, names: tuple[str, ...]) -> None:
-    generated = decode(model, names)
+    generated = decode_among(model, names)
     labels = {name: model.lvlm.encode(f" {name}.") for name in names}
     text = generated.text_ids[: -len(labels[generated.answer.diagnosis])]
     scores = [sequence_log_probability(model, text, ids) for ids in labels.values()]
@@ -219,7 +221,7 @@ def check_label_probabilities(model: Sim4SegModel, names: tuple[str, ...]) -> No
 
 
 def test_a_free_diagnosis_has_the_probability_of_its_own_tokens(compact: Sim4SegModel) -> None:
-    generated = decode(compact, ())
+    generated = decode_among(compact, ())
     decoder = AnswerDecoder(compact.lvlm, ())
     lead = decoder.leads[-1]
     ids = generated.text_ids
@@ -230,6 +232,16 @@ def test_a_free_diagnosis_has_the_probability_of_its_own_tokens(compact: Sim4Seg
     assert generated.diagnosis_probabilities == {
         generated.answer.diagnosis: pytest.approx(math.exp(score), rel=1e-3, abs=1e-30)
     }
+
+
+def test_without_chain_of_thought_only_the_diagnosis_is_said(compact: Sim4SegModel) -> None:
+    generated = decode_among(compact, DIAGNOSES, chain_of_thought=False)
+    answer = generated.answer
+    assert answer.text == f"It is [SEG]. Finally, the diagnosis is {answer.diagnosis}."
+    assert answer.diagnosis in DIAGNOSES
+    # [SEG] comes before the reasoning, so that the mask does not depend on it.
+    reasoned = decode_among(compact, DIAGNOSES)
+    assert torch.allclose(generated.seg_state, reasoned.seg_state, atol=1e-5)
 
 
 def test_reasoning_is_the_answer_without_the_seg_sentence() -> None:

@@ -16,6 +16,7 @@ from tiny import (
     QUERY,
     SIDE,
     answer,
+    decode,
     framed,
     model_from_folder,
     picture,
@@ -129,11 +130,11 @@ def test_mask_of_the_cached_answer_equals_the_training_forward(model: Sim4SegMod
     lvlm_image, sam_image, frames = framed(model, image)
     with torch.no_grad():
         vision = model.lvlm.see(lvlm_image)
-        tokens = model.image_token_embeddings(states[:, -(vision.token_grid[0] ** 2) :])
+        tokens = model.image_tokens(vision, states[:, -(vision.token_grid[0] ** 2) :])
         embedding = model.sam_embedding(sam_image, None, frames.sam_content)
         cached = model.ground(generated.seg_state[None], tokens, embedding, frames)
     forced = teacher_forced(model, image, generated).grounding
-    for name in ("mask_logits", "iou", "presence_logits", "detail_logits"):
+    for name in ("mask_logits", "iou", "presence_logits", "diagnosis_logits", "detail_logits"):
         torch.testing.assert_close(
             getattr(cached, name), getattr(forced, name), atol=1e-4, rtol=1e-4
         )
@@ -159,9 +160,9 @@ def test_a_query_leaves_the_image_prefix_as_it_was(model: Sim4SegModel) -> None:
     _, cache = prefill(model, picture(0))
     length = cache.get_seq_length()
     decoder = AnswerDecoder(model.lvlm, model.config.diagnoses)
-    first = decoder.decode(QUERY, cache)
-    decoder.decode(OTHER_QUERY, cache)
-    again = decoder.decode(QUERY, cache)
+    first = decode(decoder, QUERY, cache)
+    decode(decoder, OTHER_QUERY, cache)
+    again = decode(decoder, QUERY, cache)
     assert cache.get_seq_length() == length
     assert first.text_ids == again.text_ids
     # Drafts change how many tokens go through at once, and so the last digits.
@@ -179,7 +180,7 @@ def test_other_passes_between_prefix_and_query_change_nothing(model: Sim4SegMode
         vision = model.lvlm.see(images)
         prefix = torch.tensor([model.lvlm.prefix_ids(vision)] * 3)
         model.lvlm.hidden_states(prefix, vision)
-    again = AnswerDecoder(model.lvlm, model.config.diagnoses).decode(QUERY, cache)
+    again = decode(AnswerDecoder(model.lvlm, model.config.diagnoses), QUERY, cache)
     assert again.text_ids == expected.text_ids
     torch.testing.assert_close(again.seg_state, expected.seg_state)
 

@@ -225,3 +225,11 @@ def test_similarity_is_the_scaled_dot_product_of_every_token() -> None:
     for image, row, column in np.ndindex(2, 3, 3):
         expected = seg[image] @ tokens[image, row, column] / 8**0.5
         torch.testing.assert_close(similarity[image, row, column], expected)
+
+
+def test_large_embeddings_stay_finite_in_half_precision():
+    seg = torch.full((1, 128), 30.0, dtype=torch.float16)
+    tokens = torch.full((1, 4, 4, 128), 30.0, dtype=torch.float16)
+    found = RVLS2M.similarity(seg, tokens)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, torch.full((1, 4, 4), 900.0 * 128**0.5))

@@ -23,7 +23,7 @@ from Sim4SegCore.modeling.segmenter import (
     build_segmenter,
     load_sam_checkpoint,
 )
-from Sim4SegCore.modeling.sim4seg import Sim4SegModel
+from Sim4SegCore.modeling.sim4seg import ImageTokens, Sim4SegModel
 
 WIDTH, GRID = OWN_VIT.embed_dim, SIDE // 16
 
@@ -243,7 +243,7 @@ def test_the_seg_state_decides_the_mask_of_the_whole_model(compact: Sim4SegModel
     embedding = compact.sam_embedding(None, vision)
     prefix = torch.tensor([compact.lvlm.prefix_ids(vision)])
     states, _ = compact.lvlm.hidden_states(prefix, vision)
-    tokens = compact.image_token_embeddings(states[:, -(vision.token_grid[0] ** 2) :])
+    tokens = compact.image_tokens(vision, states[:, -(vision.token_grid[0] ** 2) :])
     seg = answer(compact, picture(0), QUERY).seg_state[None]
     one, other = (compact.ground(s, tokens, embedding, frames) for s in (seg, -seg))
     assert (one.mask_logits - other.mask_logits).abs().max() > 1e-3
@@ -258,6 +258,10 @@ def test_model_without_mask_prompt_ignores_the_similarity() -> None:
     with torch.no_grad():
         embedding = ablated.sam_embedding(None, ablated.lvlm.see(lvlm_image))
         seg = random(1, ablated.lvlm.hidden_size)
-        tokens = random(1, 4, 4, WIDTH)
-        one, other = (ablated.ground(seg, t, embedding, frames) for t in (tokens, -tokens))
+        features = random(1, 16, ablated.lvlm.hidden_size)
+        embeddings = random(1, 4, 4, WIDTH)
+        one, other = (
+            ablated.ground(seg, ImageTokens(features, e), embedding, frames)
+            for e in (embeddings, -embeddings)
+        )
     torch.testing.assert_close(one.mask_logits, other.mask_logits)

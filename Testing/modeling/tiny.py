@@ -295,4 +295,9 @@ def answer(model: Sim4SegModel, image: Tensor, query: str = QUERY) -> Generated:
     vision = model.lvlm.see(lvlm_image)
     prefix = torch.tensor([model.lvlm.prefix_ids(vision)])
     _, cache = model.lvlm.hidden_states(prefix, vision, use_cache=True)
-    return AnswerDecoder(model.lvlm, model.config.diagnoses).decode(query, cache)
+    return decode(AnswerDecoder(model.lvlm, model.config.diagnoses), query, cache)
+
+
+def decode(decoder: AnswerDecoder, query: str, cache: object) -> Generated:
+    """A whole answer by the language model alone."""
+    return decoder.complete(decoder.open(query, cache))
