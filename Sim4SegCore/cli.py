@@ -1,4 +1,4 @@
-"""The command line: `sim4seg segment IMAGE "QUERY" -o OUT`.
+"""The command line: `sim4seg segment IMAGE "QUERY" -o OUT`, `sim4seg batch STUDIES -o OUT`.
 
 Checks everything that can be checked before torch is loaded. Mistakes of the user end with one
 line on stderr and exit code 2.
@@ -13,7 +13,9 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from .batch.command import add_batch_command
 from .case import Query, Result
+from .commands import serve
 from .errors import Sim4SegError
 from .output import RESEARCH_NOTICE, check_output_folder, result_to_dict
 
@@ -30,14 +32,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
     options = _parser().parse_args(arguments)
     try:
-        _segment(options)
+        code: int | None = options.run(options)
     except Sim4SegError as error:
         print(f"sim4seg: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_USER_ERROR
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not _is_interruption(error):
+            raise
         print("sim4seg: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
-    return 0
+    return code or 0
+
+
+def _is_interruption(error: BaseException | None) -> bool:
+    """Ctrl-C, or what a library made of it: while modules load, some wrap it in their own."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument(
         "--overwrite", action="store_true", help="replace results in an output folder in use"
     )
+    segment.set_defaults(run=_segment)
+    add_batch_command(commands)
+    server = commands.add_parser("serve", help=serve.SUMMARY)
+    serve.configure(server)
+    server.set_defaults(run=serve.run)
     return parser
 
 
@@ -78,18 +94,21 @@ def _segment(options: argparse.Namespace) -> None:
     predictor = Sim4Seg.from_pretrained(options.model, device=options.device, notify=_say)
     _say("looking at the image")
     result = predictor.segment(case, query.text)
+    if not options.json:
+        # The answer is worth reading while its pictures are drawn.
+        print(describe(result), flush=True)
     folder = result.save(options.output, overwrite=options.overwrite)
     if options.json:
         print(json.dumps(result_to_dict(result), indent=2, ensure_ascii=False))
     else:
-        print(describe(result, folder))
+        print(_row("Written to", str(folder)))
 
 
 def _say(sentence: str) -> None:
     print(f"sim4seg: {sentence}", file=sys.stderr, flush=True)
 
 
-def describe(result: Result, folder: Path) -> str:
+def describe(result: Result) -> str:
     """A result in a few readable lines."""
     rows = [("Diagnosis", _diagnosis_text(result))]
     for finding in result.findings:
@@ -101,7 +120,7 @@ def describe(result: Result, folder: Path) -> str:
         )
     rows.append(("Reasoning", result.reasoning))
     rows += [("Warning", warning) for warning in result.warnings]
-    rows += [("Written to", str(folder)), ("Note", RESEARCH_NOTICE)]
+    rows.append(("Note", RESEARCH_NOTICE))
     return "\n".join(_row(label, text) for label, text in rows)
 
 

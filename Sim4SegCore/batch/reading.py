@@ -1,0 +1,100 @@
+"""Reads the next studies while the present one is answered, within a budget of memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+
+from ..case import Case
+from ..errors import Sim4SegError
+from ..io import read_case
+from .failures import unexpected
+from .plan import Job
+
+_BYTES_PER_PIXEL = 5
+"""Of a result: mask and float32 similarity."""
+
+
+class Budget:
+    """How many bytes of images may be under way at once; one image always may."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def take(self, amount: int) -> None:
+        """Wait until there is room.
+
+        Raises:
+            Sim4SegError: if the budget was closed.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or not self._used or self._used + amount <= self._limit
+            )
+            if self._closed:
+                raise Sim4SegError("the batch was stopped")
+            self._used += amount
+
+    def give_back(self, amount: int) -> None:
+        """What was taken."""
+        with self._changed:
+            self._used -= amount
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Nobody waits any longer."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+@dataclass(frozen=True)
+class Read:
+    """A study off the disk.
+
+    Attributes:
+        case: None if it could not be read; `reason` then says why.
+        size: bytes taken from the budget.
+    """
+
+    job: Job
+    case: Case | None
+    reason: str
+    size: int
+    seconds: float
+
+
+def read_ahead(
+    jobs: Sequence[Job], executor: Executor, budget: Budget, ahead: int
+) -> Iterator[Read]:
+    """Studies in order, the next `ahead` being read meanwhile."""
+    waiting: deque[Future[Read]] = deque()
+    for job in jobs:
+        waiting.append(executor.submit(_read, job, budget))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _read(job: Job, budget: Budget) -> Read:
+    started = time.perf_counter()
+    case, reason, size = None, "", 0
+    try:
+        case = read_case(job.study.source, slice_index=job.study.slice_index)
+        size = case.image.nbytes + _BYTES_PER_PIXEL * case.size[0] * case.size[1]
+    except Sim4SegError as error:
+        reason = str(error)
+    except Exception as error:  # a defect must not end the other studies
+        reason = unexpected(error)
+    seconds = time.perf_counter() - started
+    if case is not None:
+        budget.take(size)
+    return Read(job, case, reason, size, seconds)

@@ -1,0 +1,1 @@
+"""Commands of `sim4seg` that are more than a few lines."""
