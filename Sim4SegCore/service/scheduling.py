@@ -1,0 +1,94 @@
+"""Whose turn is it? First every token in turn, then every client of that token."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+Lane = tuple[str, str]
+
+
+class FairQueue(Generic[T]):
+    """A queue that serves lanes in turn, however many items one of them has put in.
+
+    A lane is (owner, client): owners take turns, and the clients of an owner take turns within
+    its turns, so that nobody gains by pretending to be many.
+    """
+
+    def __init__(self) -> None:
+        self._owners: OrderedDict[str, OrderedDict[str, deque[T]]] = OrderedDict()
+        self._ready = threading.Condition()
+        self._closed = False
+
+    def put(self, lane: Lane, item: T) -> None:
+        """Add an item at the end of its lane."""
+        owner, client = lane
+        with self._ready:
+            self._owners.setdefault(owner, OrderedDict()).setdefault(client, deque()).append(item)
+            self._ready.notify()
+
+    def take(self) -> T | None:
+        """The next item, waiting for one; None when the queue is closed."""
+        with self._ready:
+            while not self._owners and not self._closed:
+                self._ready.wait()
+            if self._closed:
+                return None
+            owner, clients = self._owners.popitem(last=False)
+            client, items = clients.popitem(last=False)
+            item = items.popleft()
+            if items:
+                clients[client] = items
+            if clients:
+                self._owners[owner] = clients
+            return item
+
+    def remove(self, lane: Lane, item: T) -> bool:
+        """Take an item out; False if it is not waiting any more."""
+        owner, client = lane
+        with self._ready:
+            clients = self._owners.get(owner, OrderedDict())
+            items = clients.get(client, deque())
+            if item not in items:
+                return False
+            items.remove(item)
+            if not items:
+                del clients[client]
+            if not clients:
+                del self._owners[owner]
+            return True
+
+    def ahead(self, item: T) -> int | None:
+        """How many items will be taken before this one; None if it is not waiting."""
+        with self._ready:
+            for place, waiting in enumerate(self._order()):
+                if waiting is item:
+                    return place
+        return None
+
+    def close(self) -> None:
+        """Wake everyone who waits; nothing is given out any more."""
+        with self._ready:
+            self._closed = True
+            self._ready.notify_all()
+
+    def __len__(self) -> int:
+        with self._ready:
+            return sum(len(q) for clients in self._owners.values() for q in clients.values())
+
+    def _order(self) -> Iterator[T]:
+        """Items as `take` would give them out if nothing were added."""
+        owners = deque(
+            deque(deque(items) for items in clients.values()) for clients in self._owners.values()
+        )
+        while owners:
+            clients = owners.popleft()
+            items = clients.popleft()
+            yield items.popleft()
+            if items:
+                clients.append(items)
+            if clients:
+                owners.append(clients)
