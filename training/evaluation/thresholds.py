@@ -1,0 +1,43 @@
+"""What calibration asks of answered questions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+
+from .rows import Row
+
+
+def presence_threshold(rows: Iterable[Row], false_mask_rate: float) -> float:
+    """The lowest threshold at which at most this fraction of absent targets gets a mask."""
+    asked = list(rows)
+    absent = sorted((r.presence for r in asked if not r.present and r.mask_drawn), reverse=True)
+    count = sum(1 for r in asked if not r.present)
+    allowed = int(false_mask_rate * count)
+    return float(np.nextafter(absent[allowed], 1.0)) if allowed < len(absent) else 0.05
+
+
+def mean_over_sets(rows: Iterable[Row]) -> float:
+    """Ungated IoU, averaged within each set and target and then over them.
+
+    Left out are targets with fewer than 3 masks or a mean below 0.3: which threshold suits a
+    target that the model has not learned says nothing. 0 if none is left.
+    """
+    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        if row.iou is not None:
+            groups[row.dataset, row.target].append(row.iou)
+    means = [float(np.mean(values)) for values in groups.values() if len(values) >= 3]
+    learned = [mean for mean in means if mean >= 0.3]
+    return float(np.mean(learned)) if learned else 0.0
+
+
+def mean_accuracy(rows: Iterable[Row]) -> float:
+    """Accuracy of the diagnosis, averaged within each set and then over them; 0 without any."""
+    groups: dict[str, list[bool]] = defaultdict(list)
+    for row in rows:
+        if row.diagnosis is not None:
+            groups[row.dataset].append(row.predicted == row.diagnosis)
+    return float(np.mean([np.mean(right) for right in groups.values()])) if groups else 0.0
