@@ -28,6 +28,9 @@ lint: $(READY)
 
 benchmark: $(READY)
 	$(BIN)/python Testing/benchmarks/query_speed.py
+	$(BIN)/python Testing/benchmarks/batch_throughput.py
+	$(BIN)/python Testing/benchmarks/service_overhead.py
+	$(BIN)/python Testing/benchmarks/prepare_speed.py
 
 $(READY): pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('Python 3.10 or newer is needed') if sys.version_info < (3, 10) else None"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Literal
 
-import yaml
-
-from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.modeling.build import CompactLVLMConfig
 from Sim4SegCore.modeling.sim4seg import Sim4SegConfig
+
+from .settings import load
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ class LossWeights:
     similarity: float = 0.5
     presence: float = 1.0
     detail: float = 0.2
-    classification: float = 0.5
+    diagnosis: float = 0.5
     diagnosis_tokens: float = 4.0
 
 
@@ -44,6 +41,8 @@ class SamplingConfig:
     """What a batch is made of.
 
     Attributes:
+        geometry: turn, flip and crop; without, SAM sees each image as it is, and the embeddings
+            of a frozen image encoder can be computed once.
         balance_count: groups of (set, target, presence) with fewer images are drawn less, as
             (images / balance_count) ** balance_power.
         set_weights: factor per set on top.
@@ -54,6 +53,7 @@ class SamplingConfig:
         detail_views: fraction of their samples in which SAM sees a small window.
     """
 
+    geometry: bool = True
     balance_count: int = 200
     balance_power: float = 0.35
     set_weights: dict[str, float] = field(default_factory=dict)
@@ -65,14 +65,92 @@ class SamplingConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW with linear warm-up and cosine decay."""
+    """AdamW with linear warm-up and cosine or linear decay."""
 
     learning_rate: float = 1.5e-3
+    schedule: Literal["cosine", "linear"] = "cosine"
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.98)
     warmup_steps: int = 200
     clip_norm: float = 1.0
     ema_decay: float = 0.998
+
+
+@dataclass(frozen=True)
+class BaseConfig:
+    """Published weights to start from, instead of the compact model built from scratch.
+
+    Attributes:
+        lvlm: folder or hub id of a LLaVA-type or Qwen-VL network; None builds the compact one.
+        sam: path of a `sam_vit_*.pth`; None leaves the segmenter untrained.
+        freeze_image_encoder: SAM's image encoder is not trained.
+        embedding_cache: folder for its embeddings, computed once; needs it frozen and
+            `sampling.geometry` off.
+    """
+
+    lvlm: str | None = None
+    sam: str | None = None
+    freeze_image_encoder: bool = True
+    embedding_cache: str | None = None
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Low-rank adapters (peft) for a large language model; the rest of the LVLM is frozen.
+
+    Attributes:
+        rank: 0 trains the whole LVLM.
+        trained_in_full: modules that are trained as they are and saved with the adapter.
+    """
+
+    rank: int = 0
+    alpha: int = 16
+    dropout: float = 0.05
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    trained_in_full: tuple[str, ...] = ("lm_head", "embed_tokens")
+
+
+@dataclass(frozen=True)
+class ParallelConfig:
+    """How processes share the work; `torchrun` starts them.
+
+    Attributes:
+        sharded: FSDP2 shards weights, gradients and optimizer instead of DDP's copies.
+        gradient_checkpointing: recompute the language model's activations in the backward pass.
+    """
+
+    sharded: bool = False
+    gradient_checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class ReasoningConfig:
+    """Chains of thought from a run of `run.py cot`, besides the plain ones made on the fly.
+
+    Attributes:
+        folder: `output` of that run; None uses none.
+        share: of the samples that take one, where the record has one that fits the view.
+        reviewed_only: take only what a person accepted or edited.
+    """
+
+    folder: str | None = None
+    share: float = 0.5
+    reviewed_only: bool = False
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """Early stopping on the loss over val, in plain views.
+
+    Attributes:
+        every: steps between two looks; 0 never looks.
+        batches: how many batches of val, always the same.
+        patience: looks without a lower loss before training stops.
+    """
+
+    every: int = 0
+    batches: int = 16
+    patience: int = 5
 
 
 @dataclass(frozen=True)
@@ -82,6 +160,12 @@ class TrainingConfig:
     Attributes:
         output: the run folder; a run that was killed is continued from it.
         initial: checkpoint folder whose weights and tokenizer a new run starts from.
+        batch_size: samples of one optimizer step, over all processes and micro-batches, so
+            that a run means the same on any number of them.
+        micro_batch_size: samples of one forward pass; 0 takes a process's whole share.
+        max_text_tokens: longer queries with answers are refused.
+        image_cache_gib: memory for decoded images, in each loader process; what does not fit is
+            read again.
     """
 
     output: str = "runs/embedded"
@@ -90,6 +174,9 @@ class TrainingConfig:
     seed: int = 0
     steps: int = 6000
     batch_size: int = 16
+    micro_batch_size: int = 0
+    max_text_tokens: int = 512
+    image_cache_gib: float = 8.0
     workers: int = 1
     threads: int = 2
     device: str = "auto"
@@ -97,6 +184,11 @@ class TrainingConfig:
     save_every: int = 250
     vocabulary: int = 1280
     calibration_fraction: float = 0.04
+    base: BaseConfig = field(default_factory=BaseConfig)
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    reasoning: ReasoningConfig = field(default_factory=ReasoningConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
     lvlm: CompactLVLMConfig = field(default_factory=CompactLVLMConfig)
     model: Sim4SegConfig = field(default_factory=Sim4SegConfig)
     loss: LossWeights = field(default_factory=LossWeights)
@@ -105,60 +197,5 @@ class TrainingConfig:
 
 
 def load_config(path: Path | None, overrides: list[str]) -> TrainingConfig:
-    """Read a YAML file and apply `a.b=value` overrides, each value read as YAML.
-
-    Raises:
-        Sim4SegError: for an unknown key (with the nearest valid one) or a wrong type.
-    """
-    values: dict[str, Any] = {}
-    if path is not None:
-        if not path.is_file():
-            raise Sim4SegError(f"no configuration file {path}")
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    for override in overrides:
-        key, sign, text = override.partition("=")
-        if not sign:
-            raise Sim4SegError(f"'{override}' is not of the form key=value")
-        node = values
-        *parents, last = key.split(".")
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = yaml.safe_load(text)
-    config: TrainingConfig = from_dict(TrainingConfig, values, "")
-    return config
-
-
-def from_dict(cls: Any, values: Any, where: str) -> Any:
-    """Build a dataclass from plain values, refusing what does not fit."""
-    if not isinstance(values, dict):
-        raise Sim4SegError(f"{where or 'the configuration'} must be a mapping")
-    hints = get_type_hints(cls)
-    names = {f.name for f in dataclasses.fields(cls)}
-    for key in values:
-        if key not in names:
-            near = difflib.get_close_matches(str(key), names, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise Sim4SegError(f"unknown key {where}{key}{hint}")
-    return cls(**{k: _convert(hints[k], v, f"{where}{k}") for k, v in values.items()})
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return from_dict(hint, value, f"{where}.")
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is tuple and isinstance(value, list | tuple):
-        inner = arguments[0]
-        return tuple(_convert(inner, item, where) for item in value)
-    if origin is dict and isinstance(value, dict):
-        return {str(k): _convert(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
-    accepted = arguments if arguments and origin is not tuple else (hint,)
-    for option in accepted:
-        if not isinstance(option, type):
-            if option == value:
-                return value
-        elif option is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        elif isinstance(value, option) and (option is bool or not isinstance(value, bool)):
-            return value
-    wanted = " or ".join(getattr(o, "__name__", repr(o)) for o in accepted)
-    raise Sim4SegError(f"{where} must be {wanted}, not {value!r}")
+    """`load` of a `TrainingConfig`."""
+    return load(TrainingConfig, path, overrides)

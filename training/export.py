@@ -9,65 +9,97 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from Sim4SegCore import ModelIdentity, Sim4Seg
 from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.modeling.checkpoint import CARD_FILE, save_model
-from Sim4SegCore.modeling.sim4seg import Sim4SegModel
+from Sim4SegCore.modeling.sim4seg import Sim4SegConfig, Sim4SegModel
 
 from .config import TrainingConfig
-from .evaluation import SetMetrics, evaluate, mean_over_sets, presence_threshold, ungated
-from .loop import STATE_FILE, new_model, split_calibration, timestamp
+from .environment import timestamp
+from .evaluation import (
+    Row,
+    SetMetrics,
+    evaluate,
+    mean_accuracy,
+    mean_over_sets,
+    presence_threshold,
+    ungated,
+)
+from .loop import split_calibration
+from .networks import build_network
 from .records import Record, data_folder, read_records
+from .state import BEST_FILE, STATE_FILE, fit, read
 
 MASK_THRESHOLDS = (0.3, 0.4, 0.5)
+DIAGNOSIS_HEAD_WEIGHTS = (0.0, 0.5, 0.8, 1.0)
 FALSE_MASK_RATE = 0.05
 """Aimed at on the held-out training images; users lose trust over masks of nothing."""
 
 
 def export(config: TrainingConfig, target: Path, note: str = "") -> None:
-    """Write the averaged weights of a run as a checkpoint folder.
+    """Write the averaged weights of a run, the best ones if it looked, as a checkpoint folder.
 
     Raises:
         Sim4SegError: if the run has no saved state or the folder exists.
     """
     if target.exists():
         raise Sim4SegError(f"{target} exists; choose another folder for the checkpoint")
-    state_path = Path(config.output) / STATE_FILE
-    if not state_path.is_file():
-        raise Sim4SegError(f"no saved state in {config.output}; run train first")
+    output = Path(config.output)
+    best = output / BEST_FILE
+    saved = read(best if best.is_file() else output / STATE_FILE)
     folder = data_folder(config.data)
     records, held_out = split_calibration(
         read_records(folder, "train"), config.calibration_fraction
     )
-    model = new_model(config, records).eval()
-    state = torch.load(state_path, map_location="cpu", weights_only=True)
-    model.load_state_dict(state["average"])
+    network = build_network(config, records)
+    model = network.model.eval()
+    fit(saved["average"], {n: p for n, p in model.named_parameters() if p.requires_grad})
+    model.load_state_dict(saved["buffers"] | saved["average"], strict=False)
     calibrate(model, held_out, folder)
-    card = _card(config, model, records, state["step"]) | ({"note": note} if note else {})
-    save_model(model, target, card)
+    card = _card(config, model, records, saved["step"]) | ({"note": note} if note else {})
+    save_model(model, target, card, network.adapter)
 
 
 def calibrate(model: Sim4SegModel, held_out: Sequence[Record], folder: Path) -> None:
-    """Choose mask and presence threshold on training images that were held out.
+    """Choose thresholds and the diagnosis head's weight on training images that were held out.
 
     The mask threshold is the one with the best IoU, averaged over the sets that the model has
-    learned at all; the presence threshold is the lowest that keeps masks of nothing below
-    FALSE_MASK_RATE.
+    learned at all; the weight is the one with the best accuracy, averaged over sets; the
+    presence threshold is the lowest that keeps masks of nothing below FALSE_MASK_RATE.
     """
-    predictor = ungated(Sim4Seg(model, ModelIdentity("export", "", "")))
     with_mask = [record for record in held_out if record.masks]
-    ungated_config = model.config
-    scores = {}
+    ious, accuracies = {}, {}
     for threshold in MASK_THRESHOLDS:
-        model.config = dataclasses.replace(ungated_config, mask_threshold=threshold)
-        scores[threshold] = mean_over_sets(evaluate(predictor, with_mask, folder))
-    best = max(scores, key=lambda threshold: scores[threshold])
-    model.config = dataclasses.replace(ungated_config, mask_threshold=best)
-    rows = evaluate(predictor, held_out, folder)
+        rows = _ask(
+            model, dataclasses.replace(model.config, mask_threshold=threshold), with_mask, folder
+        )
+        ious[threshold] = mean_over_sets(rows)
+    model.config = dataclasses.replace(model.config, mask_threshold=_best(ious))
+    for weight in DIAGNOSIS_HEAD_WEIGHTS:
+        rows = _ask(
+            model, dataclasses.replace(model.config, diagnosis_head_weight=weight), held_out, folder
+        )
+        accuracies[weight] = mean_accuracy(rows)
     presence = round(presence_threshold(rows, FALSE_MASK_RATE), 4)
-    model.config = dataclasses.replace(model.config, presence_threshold=presence)
+    model.config = dataclasses.replace(
+        model.config, diagnosis_head_weight=_best(accuracies), presence_threshold=presence
+    )
+
+
+def _ask(
+    model: Sim4SegModel, config: Sim4SegConfig, records: Sequence[Record], folder: Path
+) -> list[Row]:
+    """Rows of the model with another configuration; its own is left as it is."""
+    own = model.config
+    model.config = config
+    rows = evaluate(ungated(Sim4Seg(model, ModelIdentity("export", "", ""))), records, folder)
+    model.config = own
+    return rows
+
+
+def _best(scores: dict[float, float]) -> float:
+    """The value with the highest score; of equals the first."""
+    return max(scores, key=lambda value: scores[value])
 
 
 def add_metrics(checkpoint: Path, split: str, table: Sequence[SetMetrics]) -> None:
@@ -105,6 +137,7 @@ def _card(
         "exported": timestamp(),
         "presence_threshold": model.config.presence_threshold,
         "mask_threshold": model.config.mask_threshold,
+        "diagnosis_head_weight": model.config.diagnosis_head_weight,
         "data": [
             {"set": name, "images": count, "licence": "; ".join(sorted(licences[name]))}
             for name, count in sorted(images.items())

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import json
 import math
-import subprocess
-import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,28 +13,33 @@ from typing import Any
 
 import torch
 import yaml
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerFast
 
-from Sim4SegCore.device import resolve_device
 from Sim4SegCore.errors import Sim4SegError
-from Sim4SegCore.modeling.answer import UNKNOWN_DIAGNOSIS
-from Sim4SegCore.modeling.build import build_compact_lvlm, build_model
-from Sim4SegCore.modeling.checkpoint import LVLM_FOLDER, load_model
-from Sim4SegCore.modeling.sim4seg import Sim4SegModel
+from Sim4SegCore.modeling.segmenter import ImageEmbedding
+from Sim4SegCore.modeling.sim4seg import TeacherForced
 
-from .batches import Batch, BatchDataset
+from . import state
+from .average import WeightAverage
+from .batches import Batch, BatchDataset, plain_batches
 from .config import OptimizerConfig, TrainingConfig
-from .losses import total_loss
+from .embeddings import EmbeddingCache, fill_cache
+from .environment import describe_environment
+from .history import History
+from .losses import Counts, total_loss
+from .networks import TOKENIZER_FOLDER, build_network
+from .parallel import World, collect_gradients_only, spread
+from .reasoning import WrittenReasoning
 from .records import Record, data_folder, read_records
+from .samples import PLAIN, SampleMaker, Variation
 from .views import ImageStore
-from .vocabulary import train_tokenizer
+from .words import WordMaker
 
-STATE_FILE = "state.pt"
-TOKENIZER_FOLDER = "tokenizer"
+FINAL_RATE = 0.01
+"""Learning rate at the end, as a fraction of the peak."""
 
 
 def split_calibration(
@@ -52,90 +54,109 @@ def split_calibration(
     return training, calibration
 
 
-def new_model(config: TrainingConfig, records: Sequence[Record]) -> Sim4SegModel:
-    """An untrained model with labels from the training records and the run's own tokenizer."""
-    torch.manual_seed(config.seed)
-    labels = sorted({r.diagnosis for r in records if r.diagnosis} | {UNKNOWN_DIAGNOSIS})
-    model_config = dataclasses.replace(config.model, diagnoses=tuple(labels))
-    folder = Path(config.output) / TOKENIZER_FOLDER
-    if not folder.is_dir() and config.initial is not None:
-        place = Path(config.initial) / LVLM_FOLDER
-        PreTrainedTokenizerFast.from_pretrained(place).save_pretrained(folder)
-    elif not folder.is_dir():
-        train_tokenizer(records, config.vocabulary).save_pretrained(folder)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    lvlm = build_compact_lvlm(config.lvlm, model_config, tokenizer)
-    return build_model(model_config, lvlm)
-
-
-def start_from(model: Sim4SegModel, checkpoint: Path) -> None:
-    """Copy a checkpoint's weights into a new model.
-
-    Raises:
-        Sim4SegError: if it was taught other labels or has other sizes.
-    """
-    initial = load_model(checkpoint)
-    if initial.config.diagnoses != model.config.diagnoses:
-        raise Sim4SegError(f"{checkpoint} was taught other diagnoses than these records have")
-    try:
-        model.load_state_dict(initial.state_dict())
-    except RuntimeError:
-        raise Sim4SegError(f"{checkpoint} has other sizes than this configuration") from None
-
-
 def learning_rate(step: int, steps: int, optimizer: OptimizerConfig) -> float:
-    """Linear warm-up, then cosine to 1 % of the peak."""
+    """Linear warm-up, then cosine or linear decay to FINAL_RATE of the peak."""
     if step < optimizer.warmup_steps:
         return optimizer.learning_rate * (step + 1) / optimizer.warmup_steps
-    done = (step - optimizer.warmup_steps) / max(1, steps - optimizer.warmup_steps)
-    return optimizer.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+    done = min(1.0, (step - optimizer.warmup_steps) / max(1, steps - optimizer.warmup_steps))
+    left = 0.5 * (1 + math.cos(math.pi * done)) if optimizer.schedule == "cosine" else 1 - done
+    return optimizer.learning_rate * (FINAL_RATE + (1 - FINAL_RATE) * left)
 
 
 class Trainer:
-    """One run folder: configuration, state, logs."""
+    """One run folder: configuration, environment, state, history, logs."""
 
     def __init__(self, config: TrainingConfig) -> None:
         torch.set_num_threads(config.threads)
         self.config = config
         self.output = Path(config.output)
-        self.device = resolve_device(config.device)
+        self.world = World.join(config.device)
         folder = data_folder(config.data)
         records, _ = split_calibration(read_records(folder, "train"), config.calibration_fraction)
-        self.model = new_model(config, records)
-        if config.initial is not None:
-            start_from(self.model, Path(config.initial))
-        self.model.to(self.device)
-        self.model.to(memory_format=torch.channels_last)
-        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
-        labels = self.model.config.diagnoses
-        self.dataset = BatchDataset(config, records, ImageStore(folder), self.model.lvlm, labels)
-        self.classifier = nn.Linear(config.lvlm.vision_hidden_size, len(labels)).to(self.device)
+        if not records:
+            raise Sim4SegError(f"train.jsonl in {folder} has no record to train on")
+        network = build_network(config, records)
+        self.model, self.adapter = network.model.to(self.world.device), network.adapter
+        if not config.parallel.sharded:  # FSDP wants contiguous weights
+            self.model.to(memory_format=torch.channels_last)
+        if config.parallel.gradient_checkpointing:
+            _recompute_activations(self.model.lvlm.network)
+        store = ImageStore(folder, config.image_cache_gib)
+        embeddings = self._cached_embeddings(records, store)
+        words = WordMaker(
+            config, self.model.lvlm, reasoning=WrittenReasoning.read(config.reasoning, records)
+        )
+        varied = self._maker(store, Variation(geometry=config.sampling.geometry), words, embeddings)
+        self.dataset = BatchDataset(config, records, varied, self.world)
+        self._validation = self._validation_batches(folder, store) if self._looks else []
+        self.forward = spread(
+            self.model, self.model.lvlm.blocks, self.world, config.parallel.sharded
+        )
+        self.average = WeightAverage(self.model, config.optimizer.ema_decay)
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.model, self.classifier, config.optimizer.weight_decay),
+            _parameter_groups(self.model, config.optimizer.weight_decay),
             lr=config.optimizer.learning_rate,
             betas=config.optimizer.betas,
         )
         self.step = 0
-        self._prepare_folder()
+        self.best_loss: float | None = None
+        self.looks_since_best = 0
+        self._open_folder()
+        self.history = History(self.output, self.step)
 
-    def _prepare_folder(self) -> None:
-        self.output.mkdir(parents=True, exist_ok=True)
+    @property
+    def _looks(self) -> bool:
+        return self.config.validation.every > 0
+
+    def _maker(
+        self,
+        store: ImageStore,
+        variation: Variation,
+        words: WordMaker,
+        embeddings: EmbeddingCache | None = None,
+    ) -> SampleMaker:
+        labels = {label: n for n, label in enumerate(self.model.config.diagnoses)}
+        return SampleMaker(
+            self.config, store, self.model.lvlm, labels, variation, words, embeddings
+        )
+
+    def _cached_embeddings(
+        self, records: Sequence[Record], store: ImageStore
+    ) -> EmbeddingCache | None:
+        place = self.config.base.embedding_cache
+        if place is None:
+            return None
+        return fill_cache(Path(place), self.model, records, store, self.world)
+
+    def _validation_batches(self, folder: Path, store: ImageStore) -> list[Batch]:
+        records = read_records(folder, "val")
+        words = WordMaker(self.config, self.model.lvlm, varied=False)
+        maker = self._maker(store, PLAIN, words)
+        return plain_batches(self.config, records, maker, self.world)
+
+    def _open_folder(self) -> None:
+        """Start a run folder, or continue the run that is in it."""
         resolved = yaml.safe_dump(json.loads(json.dumps(dataclasses.asdict(self.config))))
-        state, stored = self.output / STATE_FILE, self.output / "config.yaml"
-        if state.exists():
+        stored = self.output / "config.yaml"
+        if (self.output / state.STATE_FILE).exists():
             if stored.read_text(encoding="utf-8") != resolved:
                 raise Sim4SegError(
                     f"{self.output} holds a run with another configuration; choose another output"
                 )
-            self._load(torch.load(state, map_location=self.device, weights_only=True))
-            return
-        stored.write_text(resolved, encoding="utf-8")
-        (self.output / "environment.json").write_text(
-            json.dumps({"torch": torch.__version__, "revision": git_revision()}, indent=2)
-        )
+            self._restore()
+        elif self.world.is_main:
+            try:
+                self.output.mkdir(parents=True, exist_ok=True)
+                stored.write_text(resolved, encoding="utf-8")
+                self.model.lvlm.tokenizer.save_pretrained(self.output / TOKENIZER_FOLDER)
+                environment = json.dumps(describe_environment(self.world.size), indent=2)
+                (self.output / "environment.json").write_text(environment, encoding="utf-8")
+            except OSError as error:
+                raise Sim4SegError(f"cannot write to {self.output}: {error.strerror}") from None
+        self.world.wait()
 
-    def run(self) -> Sim4SegModel:
-        """Train to the configured number of steps and return the averaged model."""
+    def run(self) -> None:
+        """Train to the configured number of steps, or until validation stops improving."""
         loader = DataLoader(
             self.dataset,
             batch_size=None,
@@ -150,21 +171,47 @@ class Trainer:
             unit="step",
             mininterval=2,
             dynamic_ncols=True,
+            disable=not self.world.is_main,
         )
-        with SummaryWriter(str(self.output / "logs")) as log, progress:
-            for batch in loader:
-                terms = self.train_step(_to(batch, self.device))
+        with self._log() as log, progress:
+            for batches in loader:
+                if self._is_finished:
+                    break
+                values = self.train_step([_to(batch, self.world.device) for batch in batches])
                 progress.update()
+                self._after_step(values, log)
                 if self.step % 20 == 0:
-                    progress.set_postfix({k: f"{v:.3f}" for k, v in terms.items()})
-                    for name, value in terms.items():
-                        log.add_scalar(f"loss/{name}", value, self.step)
-                if self.step % self.config.save_every == 0 or self.step == self.config.steps:
-                    self.save()
-        return self.average
+                    progress.set_postfix({k: f"{v:.3f}" for k, v in values.items()})
+        self.save()
+        if self.world.is_main and self.history.rows:
+            self.history.plot()
 
-    def train_step(self, batch: Batch) -> dict[str, float]:
-        """One optimiser step.
+    def _log(self) -> contextlib.AbstractContextManager[SummaryWriter | None]:
+        if not self.world.is_main:
+            return contextlib.nullcontext()
+        log: SummaryWriter = SummaryWriter(str(self.output / "logs"), purge_step=self.step + 1)
+        return log
+
+    @property
+    def _is_finished(self) -> bool:
+        """Whether validation has had enough."""
+        return self._looks and self.looks_since_best >= self.config.validation.patience
+
+    def _after_step(self, values: dict[str, float], log: SummaryWriter | None) -> None:
+        if self._looks and self.step % self.config.validation.every == 0:
+            values = values | {"validation": self._look()}
+        self.history.add(self.step, values)
+        if log is not None and (self.step % 20 == 0 or "validation" in values):
+            for name, value in values.items():
+                log.add_scalar(f"loss/{name}", value, self.step)
+        if self.step % self.config.save_every == 0 or self._is_finished:
+            self.save()
+
+    def train_step(self, batches: Sequence[Batch]) -> dict[str, float]:
+        """One optimiser step over this process's micro-batches.
+
+        Returns:
+            the learning rate and each term of the loss, of the whole batch.
 
         Raises:
             Sim4SegError: if the loss is not finite; the last saved state is kept.
@@ -172,70 +219,115 @@ class Trainer:
         rate = learning_rate(self.step, self.config.steps, self.config.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        # Dropout, too, is a function of the step, so that a continued run repeats it.
+        torch.manual_seed(hash((self.config.seed, self.step, self.world.rank)))
         self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        terms = self._forward(batches, learn=True)
+        self._check_finite(terms, batches)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
+        self.optimizer.step()
+        self.step += 1
+        self.average.update(self.step)
+        return {"learning_rate": rate} | terms
+
+    def _forward(self, batches: Sequence[Batch], learn: bool) -> dict[str, float]:
+        """Terms of the loss over all processes; with `learn`, gradients are added up."""
+        counts = Counts.of(batches)
+        self.world.sum(counts.values)
+        totals: dict[str, Tensor] = {}
+        for number, batch in enumerate(batches):
+            with collect_gradients_only(self.forward, number == len(batches) - 1):
+                loss, terms = total_loss(self._predict(batch), batch, self.config.loss, counts)
+                if learn:
+                    # DDP and FSDP average over processes what is here a sum.
+                    (loss * self.world.size).backward()
+            for name, value in (terms | {"total": loss.detach()}).items():
+                totals[name] = totals.get(name, torch.zeros_like(value)) + value
+        summed = self.world.sum(torch.stack(list(totals.values())))
+        return dict(zip(totals, summed.tolist(), strict=True))
+
+    def _predict(self, batch: Batch) -> TeacherForced:
         half = self.config.bfloat16
-        with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
-            output = self.model(
+        place = self.world.device.type
+        embedding = None
+        if batch.sam_embeddings is not None:
+            embedding = ImageEmbedding(batch.sam_embeddings.float())
+        with torch.autocast(place, torch.bfloat16) if half else contextlib.nullcontext():
+            output: TeacherForced = self.forward(
                 batch.lvlm_images,
                 batch.sam_images,
                 batch.sam_rows,
                 batch.text_ids,
                 batch.seg_positions,
                 batch.frames,
+                embedding,
             )
-            tokens = output.vision.outputs.last_hidden_state
-            class_logits = self.classifier(tokens.mean(1))
-        loss, terms = total_loss(output, class_logits, batch, self.config.loss)
-        if not torch.isfinite(loss):
+        return output
+
+    def _check_finite(self, terms: dict[str, float], batches: Sequence[Batch]) -> None:
+        bad = [name for name, value in terms.items() if not math.isfinite(value)]
+        if bad:
+            ids = ", ".join(record for batch in batches for record in batch.record_ids)
             raise Sim4SegError(
-                f"the loss of step {self.step} is not finite; continue from the last saved state "
-                "with a lower optimizer.learning_rate"
+                f"the loss ({', '.join(bad)}) is not finite at step {self.step}, batch of {ids}; "
+                f"the last saved state is kept in {self.output}: lower optimizer.learning_rate "
+                "and continue in another output"
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
-        self.optimizer.step()
-        self.step += 1
-        self._update_average()
-        return terms | {"total": float(loss.detach())}
 
     @torch.no_grad()
-    def _update_average(self) -> None:
-        decay = min(self.config.optimizer.ema_decay, (1 + self.step) / (10 + self.step))
-        pairs = zip(self.average.parameters(), self.model.parameters(), strict=True)
-        averages, parameters = zip(*pairs, strict=True)
-        torch._foreach_lerp_(list(averages), list(parameters), 1 - decay)
+    def _look(self) -> float:
+        """Loss of the averaged weights on val; the best ones are kept."""
+        self.model.eval()
+        with self.average.in_place():
+            loss = self._forward([_to(b, self.world.device) for b in self._validation], False)
+        if self.best_loss is None or loss["total"] < self.best_loss:
+            self.best_loss, self.looks_since_best = loss["total"], 0
+            state.write(self._state(), self.output / state.BEST_FILE, self.world)
+        else:
+            self.looks_since_best += 1
+        return loss["total"]
+
+    def _state(self) -> dict[str, Any]:
+        return state.collect(
+            self.step,
+            self.model,
+            self.average,
+            self.optimizer,
+            self.best_loss,
+            self.looks_since_best,
+        )
 
     def save(self) -> None:
-        """Write the whole state under a temporary name, then rename: a kill loses nothing."""
-        state = {
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "classifier": self.classifier.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        temporary = self.output / f"{STATE_FILE}.partial"
-        torch.save(state, temporary)
-        temporary.replace(self.output / STATE_FILE)
+        """Write state and history; every process has to take part.
 
-    def _load(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.classifier.load_state_dict(state["classifier"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        Raises:
+            Sim4SegError: if the disk is full or read-only; the state before stays.
+        """
+        if self.world.is_main:
+            # Before the state: rows that a state does not reach are dropped when it is continued.
+            self.history.write()
+        state.write(self._state(), self.output / state.STATE_FILE, self.world)
+
+    def _restore(self) -> None:
+        saved = state.read(self.output / state.STATE_FILE)
+        state.restore(saved, self.model, self.average, self.optimizer)
+        self.step = saved["step"]
+        self.best_loss = saved["best_loss"]
+        self.looks_since_best = saved["looks_since_best"]
 
 
-def _parameter_groups(
-    model: nn.Module, classifier: nn.Module, weight_decay: float
-) -> list[dict[str, Any]]:
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    vectors = [p for p in model.parameters() if p.ndim < 2]
+def _recompute_activations(network: Any) -> None:
+    network.gradient_checkpointing_enable({"use_reentrant": False})
+    # Frozen embeddings would leave the recomputed blocks without a path for gradients.
+    network.enable_input_require_grads()
+
+
+def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    trained = [p for p in model.parameters() if p.requires_grad]
     return [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-        {"params": list(classifier.parameters()), "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
 
 
@@ -243,30 +335,9 @@ def _to(batch: Batch, device: torch.device) -> Batch:
     moved: dict[str, Any] = {}
     for item in dataclasses.fields(batch):
         value = getattr(batch, item.name)
-        moved[item.name] = value if value is None else value.to(device)
+        moved[item.name] = value.to(device) if hasattr(value, "to") else value
     return Batch(**moved)
 
 
 def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
-
-
-def git_revision() -> str:
-    """Commit of the working tree, or `unknown` outside of a repository."""
-    try:
-        output = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return output.stdout.strip()
-
-
-def timestamp() -> str:
-    """UTC now, ISO 8601, to the second."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

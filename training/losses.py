@@ -3,11 +3,17 @@
 The paper trains text cross-entropy, mask BCE and Dice. Added: presence (is the target there at
 all), the decoder's estimate of its own IoU, SAM's best-of-three for its multimask outputs, and
 BCE on the similarity map itself, so that [SEG] and the image tokens meet early in training; and
-the diagnosis read linearly from the mean image token, which teaches the image encoder what the
-language model has to tell long before its own attention does (the classifier is not kept).
+the diagnosis head's cross-entropy, which teaches the image encoder what the language model has
+to tell long before its own attention does.
+
+Every term is a sum over this micro-batch, divided by a count over the whole batch: added up over
+micro-batches and processes, it is the mean over the batch, however that was cut.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -15,41 +21,87 @@ from torch import Tensor
 
 from Sim4SegCore.modeling.sim4seg import TeacherForced
 
-from .batches import IGNORED, Batch
+from .batches import Batch
 from .config import LossWeights
+from .samples import IGNORED
+
+
+@dataclass
+class Counts:
+    """What the terms of a batch are divided by; add those of its parts.
+
+    Attributes:
+        values: (6,) samples, masks known, masks with a finding, findings, diagnoses, and the
+            sum of token weights.
+    """
+
+    values: Tensor
+
+    @classmethod
+    def of(cls, batches: Sequence[Batch]) -> Counts:
+        """Counts over micro-batches."""
+        return cls(torch.stack([_counts(batch) for batch in batches]).sum(0))
+
+    def divisors(self) -> dict[str, Tensor]:
+        """Count by name, at least 1."""
+        names = ("samples", "masks", "with_finding", "findings", "diagnoses", "tokens")
+        return dict(zip(names, self.values.clamp_min(1.0), strict=True))
+
+
+def _counts(batch: Batch) -> Tensor:
+    samples = torch.ones_like(batch.present)
+    counted = (
+        samples,
+        batch.mask_known,
+        _with_finding(batch),
+        batch.present > 0,
+        batch.diagnosis != IGNORED,
+        batch.token_weights[:, 1:],
+    )
+    return torch.stack([values.float().sum() for values in counted])
+
+
+def _with_finding(batch: Batch) -> Tensor:
+    return batch.mask_known & (batch.mask.flatten(1).amax(1) > 0.5)
 
 
 def total_loss(
-    output: TeacherForced, class_logits: Tensor, batch: Batch, weights: LossWeights
-) -> tuple[Tensor, dict[str, float]]:
+    output: TeacherForced, batch: Batch, weights: LossWeights, counts: Counts
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum of all terms, and each term unweighted for the log.
 
     Args:
-        class_logits: (B, labels) of the auxiliary classifier on the mean image token.
+        counts: of the whole batch that this micro-batch belongs to.
     """
-    terms = _mask_terms(output, batch)
-    if bool((batch.diagnosis != IGNORED).any()):
-        terms["classification"] = F.cross_entropy(
-            class_logits.float(), batch.diagnosis, ignore_index=IGNORED
+    divisor = counts.divisors()
+    terms = _mask_terms(output, batch, divisor)
+    if output.grounding.diagnosis_logits.shape[1]:
+        terms["diagnosis"] = (
+            F.cross_entropy(
+                output.grounding.diagnosis_logits,
+                batch.diagnosis,
+                ignore_index=IGNORED,
+                reduction="sum",
+            )
+            / divisor["diagnoses"]
         )
-    terms["text"] = text_loss(output.token_logits, batch.text_ids, batch.token_weights)
-    terms["presence"] = F.binary_cross_entropy_with_logits(
-        output.grounding.presence_logits, batch.present
+    terms["text"] = (
+        text_loss(output.token_logits, batch.text_ids, batch.token_weights) / divisor["tokens"]
     )
-    found = batch.present > 0
-    terms["detail"] = _mean(
-        F.binary_cross_entropy_with_logits(
-            output.grounding.detail_logits, batch.detail, reduction="none"
-        ),
-        found,
+    presence = F.binary_cross_entropy_with_logits(
+        output.grounding.presence_logits, batch.present, reduction="sum"
     )
-    total = sum(getattr(weights, name) * value for name, value in terms.items())
-    assert isinstance(total, Tensor)
-    return total, {name: float(value.detach()) for name, value in terms.items()}
+    terms["presence"] = presence / divisor["samples"]
+    detail = F.binary_cross_entropy_with_logits(
+        output.grounding.detail_logits, batch.detail, reduction="none"
+    )
+    terms["detail"] = (detail * (batch.present > 0)).sum() / divisor["findings"]
+    total = torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
+    return total, {name: value.detach() for name, value in terms.items()}
 
 
 def text_loss(token_logits: Tensor, text_ids: Tensor, token_weights: Tensor) -> Tensor:
-    """Next-token cross-entropy, weighted by token; (B, T, V), (B, T), (B, T)."""
+    """Sum of next-token cross-entropies times weights; (B, T, V), (B, T), (B, T)."""
     weights = token_weights[:, 1:].flatten()
     taught = weights > 0
     losses = F.cross_entropy(
@@ -57,27 +109,33 @@ def text_loss(token_logits: Tensor, text_ids: Tensor, token_weights: Tensor) -> 
         text_ids[:, 1:].flatten()[taught],
         reduction="none",
     )
-    return (losses * weights[taught]).sum() / weights.sum().clamp_min(1.0)
+    return (losses * weights[taught]).sum()
 
 
-def _mask_terms(output: TeacherForced, batch: Batch) -> dict[str, Tensor]:
+def _mask_terms(
+    output: TeacherForced, batch: Batch, divisor: dict[str, Tensor]
+) -> dict[str, Tensor]:
     grounding = output.grounding
     valid = batch.frames.sam_valid[:, None].float()
     logits = grounding.mask_logits.float()
     bce, dice = mask_losses(logits, batch.mask.expand_as(logits), valid)
-    with_finding = batch.mask_known & (batch.mask.flatten(1).amax(1) > 0.5)
+    with_finding = _with_finding(batch).to(bce)
     similarity_bce, similarity_dice = mask_losses(
         grounding.prompt.similarity_logits.float(), batch.mask, valid
     )
     extra = bce[:, 1:] * 2 + dice[:, 1:] * 0.5
-    terms = {
-        "mask_bce": _mean(bce[:, 0], batch.mask_known),
-        "mask_dice": _mean(dice[:, 0], with_finding),
-        "similarity": _mean(similarity_bce[:, 0] + 0.25 * similarity_dice[:, 0], with_finding),
-        "iou": _mean(_iou_error(grounding.iou.float(), logits, batch.mask, valid), with_finding),
+    of_finding = {
+        "mask_dice": dice[:, 0],
+        "similarity": similarity_bce[:, 0] + 0.25 * similarity_dice[:, 0],
+        "iou": _iou_error(grounding.iou.float(), logits, batch.mask, valid),
     }
     if extra.shape[1]:
-        terms["multimask"] = _mean(extra.amin(1), with_finding)
+        of_finding["multimask"] = extra.amin(1)
+    terms = {
+        name: (values * with_finding).sum() / divisor["with_finding"]
+        for name, values in of_finding.items()
+    }
+    terms["mask_bce"] = (bce[:, 0] * batch.mask_known).sum() / divisor["masks"]
     return terms
 
 
@@ -108,8 +166,3 @@ def _iou_error(estimate: Tensor, logits: Tensor, target: Tensor, valid: Tensor) 
         union = (predicted | truth).flatten(2).sum(-1).clamp_min(1)
         iou = (predicted & truth).flatten(2).sum(-1) / union
     return (estimate - iou).square().mean(1)
-
-
-def _mean(values: Tensor, chosen: Tensor) -> Tensor:
-    weight = chosen.to(values)
-    return (values * weight).sum() / weight.sum().clamp_min(1.0)

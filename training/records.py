@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from Sim4SegCore.errors import Sim4SegError
 
-NORMAL_DIAGNOSES = frozenset({"normal", "no fracture", "no tumor"})
-"""Diagnoses that say the set's target is not there."""
+from .targets import IMPLIED_TARGETS, UNNAMED_TARGET
 
-IMPLIED_TARGETS = {"BUSI": "breast mass", "BUSI-256": "breast mass", "ISIC2017-256": "skin lesion"}
-"""What a set asks for where a record lists no finding."""
+NORMAL_DIAGNOSES = frozenset({"normal", "no fracture", "no tumor", "no finding"})
+"""Diagnoses that say the set's target is not there."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,7 @@ class Record:
 
     @property
     def asked(self) -> str:
-        if self.dataset in IMPLIED_TARGETS:
-            return IMPLIED_TARGETS[self.dataset]
-        return "tumor" if self.body_part == "brain" else "fracture"
+        return IMPLIED_TARGETS.get(self.dataset, UNNAMED_TARGET)
 
     def is_present(self, target: str) -> bool:
         """Whether the target is in the image; an unknown mask follows the diagnosis."""
@@ -73,13 +72,41 @@ def read_records(folder: Path, split: str) -> list[Record]:
     """All records of a split.
 
     Raises:
-        Sim4SegError: if the split or a field is missing, naming the line.
+        Sim4SegError: if the split is missing or empty, or a field is missing, naming the line.
     """
     path = folder / f"{split}.jsonl"
     if not path.is_file():
         raise Sim4SegError(f"no {split}.jsonl in {folder}")
     with path.open(encoding="utf-8") as lines:
-        return [_parse(line, f"{path.name}:{n}") for n, line in enumerate(lines, 1) if line.strip()]
+        found = [
+            _parse(line, f"{path.name}:{n}") for n, line in enumerate(lines, 1) if line.strip()
+        ]
+    if not found:
+        raise Sim4SegError(f"{path} has no records; build the dataset again")
+    return found
+
+
+def annotated_targets(records: Iterable[Record]) -> dict[str, frozenset[str]]:
+    """What each set has masks of in any record, by set."""
+    targets: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        targets[record.dataset].update(record.masks or ())
+    return {name: frozenset(found) for name, found in targets.items()}
+
+
+def select_sets(records: Sequence[Record], names: Sequence[str] | None) -> list[Record]:
+    """The records of some sets; None is all.
+
+    Raises:
+        Sim4SegError: if a set has no records here, naming those that have.
+    """
+    there = {record.dataset for record in records}
+    for name in names or ():
+        if name not in there:
+            raise Sim4SegError(
+                f"the split has no records of {name}; it has {', '.join(sorted(there))}"
+            )
+    return [record for record in records if names is None or record.dataset in names]
 
 
 def _parse(line: str, where: str) -> Record:

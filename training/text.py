@@ -6,32 +6,16 @@ augmentation, so that the text stays true when the image is cut, flipped or turn
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from Sim4SegCore.modeling.answer import OPENING, STEP_LEADS, UNKNOWN_DIAGNOSIS, Answer
+from Sim4SegCore.modeling.answer import OPENING, UNKNOWN_DIAGNOSIS, Answer
 
-SYNONYMS: dict[str, tuple[str, ...]] = {
-    "fracture": ("fracture", "bone fracture", "broken bone"),
-    "breast mass": ("breast mass", "breast tumor", "breast lesion", "mass"),
-    "retinal vessels": ("retinal vessels", "blood vessels", "vessels", "retinal blood vessels"),
-    "skin lesion": ("skin lesion", "lesion", "mole"),
-    "tumor": ("tumor", "brain tumor", "tumour"),
-    "polyp": ("polyp", "colon polyp"),
-    "left lung": ("left lung",),
-    "right lung": ("right lung",),
-    "cardiomediastinum": ("heart", "cardiomediastinum", "heart and mediastinum"),
-    "ground glass opacities": ("ground glass opacities", "ground-glass opacity"),
-    "consolidation": ("consolidation", "lung consolidation"),
-    "tubings": ("tubings", "tubes and lines", "tubes"),
-    "pleural effusion": ("pleural effusion", "effusion"),
-    "pneumothorax": ("pneumothorax",),
-}
-PLURAL_TARGETS = frozenset({"retinal vessels", "ground glass opacities", "tubings"})
-ABNORMALITIES = frozenset(SYNONYMS) - {"left lung", "right lung", "cardiomediastinum", "tubings"}
+from .targets import ABNORMALITIES, PLURAL_TARGETS, questions_about, synonyms
 
 CANONICAL_QUERY = "Is there a {target}? Segment it and tell me what it is."
 CANONICAL_PLURAL_QUERY = "Segment the {target} and tell me what you see."
@@ -67,34 +51,12 @@ OPEN_QUERIES = (
     "Please identify and segment the disease area shown in this {modality}.",
     "What do you see? Segment the abnormality and tell me what it is.",
 )
-DATASET_QUESTIONS: dict[str, tuple[str, ...]] = {
-    "FracAtlas": ("Is the bone broken?", "Is it fractured or not?"),
-    "BoneFractureDetection": (
-        "Which part of the arm is fractured?",
-        "Which site of the upper limb is fractured?",
-    ),
-    "BUSI": ("Is the tumor benign or malignant?", "Is it benign or malignant?"),
-    "BUSI-256": ("Is the tumor benign or malignant?", "Is it benign or malignant?"),
-    "ISIC2017-256": ("Is it a melanoma?", "Is it melanoma or not?"),
-    "PH2": (
-        "Is it a common nevus, an atypical nevus or a melanoma?",
-        "What kind of nevus is it, or is it a melanoma?",
-    ),
-    "LGG": ("Is there a glioma?", "Is it a lower-grade glioma?"),
-    "BRISC": ("Is it a glioma, a meningioma or a pituitary tumor?", "Which tumor is it?"),
-    "HRF": ("Does the eye look healthy?", "Is it glaucoma or diabetic retinopathy?"),
-    "FIVES": ("Does the eye look healthy?", "Which disease does the eye have?"),
-    "DRIVE": ("Does the eye look healthy?",),
-    "CHASE_DB1": ("Does the eye look healthy?",),
-    "COVID-CXR": ("Which pneumonia is it?", "What is the cause of the pneumonia?"),
-    "Kvasir-SEG": ("What is it?",),
-}
 
 
 def canonical_query(target: str, dataset: str) -> str:
     """The one phrasing that evaluation uses: the target's plain query and the set's question."""
     template = CANONICAL_PLURAL_QUERY if target in PLURAL_TARGETS else CANONICAL_QUERY
-    return f"{template.format(target=target)} {DATASET_QUESTIONS[dataset][0]}"
+    return f"{template.format(target=target)} {questions_about(dataset)[0]}"
 
 
 def random_query(target: str, dataset: str | None, modality: str, rng: random.Random) -> str:
@@ -103,10 +65,10 @@ def random_query(target: str, dataset: str | None, modality: str, rng: random.Ra
         query = rng.choice(OPEN_QUERIES).format(modality=modality)
     else:
         templates = PLURAL_QUERIES if target in PLURAL_TARGETS else QUERIES
-        name = target if rng.random() < 0.5 else rng.choice(SYNONYMS[target])
+        name = target if rng.random() < 0.5 else rng.choice(synonyms(target))
         query = rng.choice(templates).format(target=name, modality=modality)
     if dataset and rng.random() < 0.7:
-        query = f"{query} {rng.choice(DATASET_QUESTIONS[dataset])}"
+        query = f"{query} {rng.choice(questions_about(dataset))}"
     return query.lower() if rng.random() < 0.2 else query
 
 
@@ -182,11 +144,17 @@ class TaughtAnswer:
     answer: Answer
     supervised: tuple[bool, bool, bool, bool]
 
+    def without_reasoning(self) -> TaughtAnswer:
+        """The same diagnosis, said at once."""
+        answer = Answer("", "", "", self.answer.diagnosis, chain_of_thought=False)
+        return dataclasses.replace(self, answer=answer)
+
     @property
     def segments(self) -> list[tuple[str, bool]]:
         """Text in the pieces that are tokenised one by one, with what is supervised."""
         pieces = [(OPENING, False)]
-        for lead, step, taught in zip(STEP_LEADS, self.answer.steps, self.supervised, strict=True):
+        said = self.answer.said
+        for (lead, step), taught in zip(said, self.supervised[-len(said) :], strict=True):
             pieces += [(lead, False), (f" {step}.", taught)]
         return pieces
 

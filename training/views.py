@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.frame import Frame
 
 from .records import Record
@@ -18,7 +19,7 @@ MAX_SIDE = 640
 MAX_DETAIL_SIDE = 1024
 SIDED_TARGETS = frozenset({"left lung", "right lung"})
 FIXED_ORIENTATION = frozenset({"chest"})
-FIXED_DEPTH = frozenset({"breast"})
+FIXED_DEPTH = frozenset({"breast", "thyroid"})
 COLOUR_MODALITIES = frozenset({"dermoscopy", "fundus photograph", "endoscopy"})
 
 Pixels = NDArray[np.uint8]
@@ -26,29 +27,42 @@ Window = tuple[int, int, int, int]
 
 
 class ImageStore:
-    """Decoded images and masks, kept in memory at training resolution."""
+    """Decoded images and masks at training resolution, kept in memory as far as it is given."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cache_gib: float) -> None:
         self.folder = folder
-        self._images: dict[str, Pixels] = {}
-        self._masks: dict[str, Pixels] = {}
+        self._kept: dict[str, Pixels] = {}
+        self._room = int(cache_gib * 2**30)
 
     def image(self, record: Record) -> Pixels:
         """uint8 (H, W) or (H, W, 3)."""
-        if record.image not in self._images:
-            with Image.open(self.folder / record.image) as image:
-                mode = "L" if image.mode == "L" else "RGB"
-                self._images[record.image] = np.asarray(self._shrink(image.convert(mode), record))
-        return self._images[record.image]
+        return self._read(record.image, record, None)
 
     def mask(self, record: Record, target: str) -> Pixels:
         """uint8 (H, W), 0 or 255, of a target that the record has a mask for."""
         assert record.masks is not None
-        path = record.masks[target]
-        if path not in self._masks:
-            with Image.open(self.folder / path) as mask:
-                self._masks[path] = np.asarray(self._shrink(mask.convert("L"), record))
-        return self._masks[path]
+        mask = self._read(record.masks[target], record, "L")
+        size = self.image(record).shape[:2]
+        if mask.shape != size:
+            raise Sim4SegError(
+                f"the mask {record.masks[target]} is {mask.shape[1]}×{mask.shape[0]}, its image "
+                f"{size[1]}×{size[0]}; mend the data or leave out {record.id}"
+            )
+        return mask
+
+    def _read(self, path: str, record: Record, mode: str | None) -> Pixels:
+        if path in self._kept:
+            return self._kept[path]
+        try:
+            with Image.open(self.folder / path) as image:
+                mode = mode or ("L" if image.mode == "L" else "RGB")
+                pixels = np.asarray(self._shrink(image.convert(mode), record))
+        except OSError:
+            raise Sim4SegError(f"{self.folder / path} is missing or damaged") from None
+        if pixels.nbytes <= self._room:
+            self._room -= pixels.nbytes
+            self._kept[path] = pixels
+        return pixels
 
     @staticmethod
     def _shrink(image: Image.Image, record: Record) -> Image.Image:

@@ -12,6 +12,7 @@ from Sim4SegCore.modeling.answer import IMAGE_TOKEN, SEG_TOKEN, PromptStyle
 
 from . import text
 from .records import Record
+from .targets import SYNONYMS
 
 SPECIAL_TOKENS = ["<pad>", "<s>", "</s>", IMAGE_TOKEN, SEG_TOKEN]
 
@@ -49,7 +50,7 @@ def _sentences(records: Sequence[Record]) -> Iterator[str]:
     sizes, percents = ("tiny", "small", "medium", "large"), ("less than 1", *map(str, range(101)))
     for _ in range(2):
         for record in rng.sample(list(records), min(len(records), 4000)):
-            target = rng.choice(list(text.SYNONYMS))
+            target = rng.choice(list(SYNONYMS))
             query = text.random_query(target, record.dataset, record.modality, rng)
             yield style.before_image
             yield style.after_image.replace("{query}", query)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from Sim4SegCore.modeling.answer import Answer, named_target
-from training.text import SYNONYMS, TaughtAnswer, measure_facts, random_query, write_answer
+from training.targets import SYNONYMS
+from training.text import TaughtAnswer, measure_facts, random_query, write_answer
 
 
 def disc(size, centre, radius):
@@ -51,6 +52,14 @@ def test_shape_tells_a_bar_from_a_disc():
     bar[48:52, 10:90] = True
     assert measure_facts(bar, grey).shape == "elongated"
     assert measure_facts(disc((100, 100), (50, 50), 20), grey).shape == "round"
+
+
+def test_without_reasoning_the_diagnosis_is_taught_alone():
+    taught = write_answer("polyp", False, None, "endoscopy", "colon", "polyp", random.Random(0))
+    direct = taught.without_reasoning()
+    assert "".join(piece for piece, _ in direct.segments).strip() == direct.answer.text
+    assert direct.answer.text == "It is [SEG]. Finally, the diagnosis is polyp."
+    assert [piece for piece, supervised in direct.segments if supervised] == [" polyp."]
 
 
 @pytest.mark.parametrize("target", sorted(SYNONYMS))

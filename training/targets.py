@@ -1,0 +1,118 @@
+"""What training knows of targets and sets; whatever is not named here is asked for by its name."""
+
+from __future__ import annotations
+
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "fracture": ("fracture", "bone fracture", "broken bone"),
+    "breast mass": ("breast mass", "breast tumor", "breast lesion", "mass"),
+    "thyroid nodule": ("thyroid nodule", "thyroid lesion", "nodule"),
+    "retinal vessels": ("retinal vessels", "blood vessels", "vessels", "retinal blood vessels"),
+    "skin lesion": ("skin lesion", "lesion", "mole"),
+    "tumor": ("tumor", "brain tumor", "tumour"),
+    "polyp": ("polyp", "colon polyp"),
+    "left lung": ("left lung",),
+    "right lung": ("right lung",),
+    "cardiomediastinum": ("heart", "cardiomediastinum", "heart and mediastinum"),
+    "ground glass opacities": ("ground glass opacities", "ground-glass opacity"),
+    "consolidation": ("consolidation", "lung consolidation"),
+    "tubings": ("tubings", "tubes and lines", "tubes"),
+    "pleural effusion": ("pleural effusion", "effusion"),
+    "pneumothorax": ("pneumothorax",),
+    "atelectasis": ("atelectasis", "lung collapse"),
+    "calcification": ("calcification",),
+    "cardiomegaly": ("cardiomegaly", "enlarged heart"),
+    "diffuse nodules": ("diffuse nodules", "diffuse lung nodules"),
+    "emphysema": ("emphysema",),
+    "fibrosis": ("fibrosis", "lung fibrosis"),
+    "thoracic fracture": ("thoracic fracture", "rib fracture"),
+    "lung mass": ("lung mass",),
+    "lung nodule": ("lung nodule",),
+    "pleural thickening": ("pleural thickening",),
+}
+PLURAL_TARGETS = frozenset(
+    {"retinal vessels", "ground glass opacities", "tubings", "diffuse nodules"}
+)
+NORMAL_STRUCTURES = frozenset({"left lung", "right lung", "cardiomediastinum"})
+"""In every image of their body part, whether they were drawn or not."""
+ABNORMALITIES = frozenset(SYNONYMS) - NORMAL_STRUCTURES - {"tubings"}
+
+BODY_PARTS: dict[str, frozenset[str]] = {
+    "fracture": frozenset({"upper limb", "leg", "hand", "hip", "shoulder", "limb"}),
+    "breast mass": frozenset({"breast"}),
+    "thyroid nodule": frozenset({"thyroid"}),
+    "retinal vessels": frozenset({"retina"}),
+    "skin lesion": frozenset({"skin"}),
+    "tumor": frozenset({"brain"}),
+    "polyp": frozenset({"colon"}),
+}
+"""Where a target can be; the others named in SYNONYMS belong to the chest."""
+CHEST = frozenset({"chest"})
+
+IMPLIED_TARGETS = {
+    "BUSI": "breast mass",
+    "BUSI-256": "breast mass",
+    "TN3K": "thyroid nodule",
+    "ISIC2017-256": "skin lesion",
+    "ISIC2018": "skin lesion",
+    "ISBI2016": "skin lesion",
+    "PH2": "skin lesion",
+    "Kvasir-SEG": "polyp",
+    "FIVES": "retinal vessels",
+    "HRF": "retinal vessels",
+    "DRIVE": "retinal vessels",
+    "CHASE_DB1": "retinal vessels",
+    "COVID-CXR": "ground glass opacities",
+    "ChestX-Det": "consolidation",
+    "LGG": "tumor",
+    "BRISC": "tumor",
+    "FracAtlas": "fracture",
+    "BF": "fracture",
+    "BoneFractureDetection": "fracture",
+}
+"""What a set asks for where a record lists no finding."""
+UNNAMED_TARGET = "abnormality"
+"""What is asked for in a set of the user's own, where a record lists no finding."""
+
+DATASET_QUESTIONS: dict[str, tuple[str, ...]] = {
+    "FracAtlas": ("Is the bone broken?", "Is it fractured or not?"),
+    "BoneFractureDetection": (
+        "Which part of the arm is fractured?",
+        "Which site of the upper limb is fractured?",
+    ),
+    "BUSI": ("Is the tumor benign or malignant?", "Is it benign or malignant?"),
+    "BUSI-256": ("Is the tumor benign or malignant?", "Is it benign or malignant?"),
+    "ISIC2017-256": ("Is it a melanoma?", "Is it melanoma or not?"),
+    "PH2": (
+        "Is it a common nevus, an atypical nevus or a melanoma?",
+        "What kind of nevus is it, or is it a melanoma?",
+    ),
+    "LGG": ("Is there a glioma?", "Is it a lower-grade glioma?"),
+    "BRISC": ("Is it a glioma, a meningioma or a pituitary tumor?", "Which tumor is it?"),
+    "HRF": ("Does the eye look healthy?", "Is it glaucoma or diabetic retinopathy?"),
+    "FIVES": ("Does the eye look healthy?", "Which disease does the eye have?"),
+    "DRIVE": ("Does the eye look healthy?",),
+    "CHASE_DB1": ("Does the eye look healthy?",),
+    "COVID-CXR": ("Which pneumonia is it?", "What is the cause of the pneumonia?"),
+    "Kvasir-SEG": ("What is it?",),
+    "BF": ("Is the bone broken?",),
+    "ISBI2016": ("Is it benign or malignant?",),
+    "ISIC2018": ("Which kind of skin lesion is it?",),
+    "TN3K": ("Is it benign or malignant?", "Is the nodule benign or malignant?"),
+    "ChestX-Det": ("Which abnormality is it?", "What is wrong in this chest X-ray?"),
+}
+OTHER_SETS_QUESTIONS = ("What is it?", "What is the diagnosis?")
+
+
+def synonyms(target: str) -> tuple[str, ...]:
+    """Names of a target, its own first."""
+    return SYNONYMS.get(target, (target,))
+
+
+def questions_about(dataset: str) -> tuple[str, ...]:
+    """What a set wants to know besides the mask; evaluation asks the first."""
+    return DATASET_QUESTIONS.get(dataset, OTHER_SETS_QUESTIONS)
+
+
+def elsewhere(target: str, body_part: str) -> bool:
+    """Whether a target is known to belong to another part of the body than this one."""
+    return target in SYNONYMS and body_part not in BODY_PARTS.get(target, CHEST)
