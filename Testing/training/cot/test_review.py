@@ -2,6 +2,11 @@
 
 import io
 import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +22,9 @@ from training.cot.review.store import ReviewStore
 from training.records import read_records
 from training.run import main
 
+ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "a-token"
+PATIENCE_S = 20
 
 
 @pytest.fixture
@@ -188,3 +195,18 @@ def test_two_reviews_of_one_run_are_refused(open_store, made_up_data, folder):
     records = read_records(data, "val")
     with pytest.raises(Sim4SegError, match="another process"):
         ReviewStore(folder, records, SubjectLoader(data, records))
+
+
+def test_the_command_answers_as_soon_as_it_tells_its_address(made_up_data, folder):
+    command = [
+        sys.executable, "training/run.py", "review", f"data={made_up_data}",
+        f"output={folder}", "split=val",
+    ]  # fmt: skip
+    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        address = server.stdout.readline().strip()
+        with urllib.request.urlopen(address, timeout=PATIENCE_S) as page:
+            assert b"<html" in page.read()
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(PATIENCE_S)
