@@ -94,19 +94,15 @@ class Frame:
         Returns:
             (B, C, window height, window width), bilinear; padding never leaks in.
         """
-        to_window = Frame((0, 0, *self.window[2:]), self.window[2:], max(self.window[2:]))
-        local = Frame((0, 0, *self.window[2:]), self.content, self.side)
-        theta = relative_affine(local, to_window).to(values)
-        side = to_window.side
-        grid = F.affine_grid(theta.expand(len(values), 2, 3), [len(values), 1, side, side], False)
-        grid = grid[:, : self.window[2], : self.window[3]]
-        last_centre = torch.tensor(
-            [
-                (2 * _cells_shown(edge, self.side, cells) - 1) / cells - 1
-                for edge, cells in zip(self.content[::-1], values.shape[:1:-1], strict=True)
-            ]
-        )
-        grid = torch.minimum(grid, last_centre.to(grid))
+        axes = []
+        for axis, cells in enumerate(values.shape[-2:]):
+            pixels, content = self.window[2 + axis], self.content[axis]
+            centres = (torch.arange(pixels) + 0.5) * (2 * content / (pixels * self.side)) - 1
+            last_centre = (2 * _cells_shown(content, self.side, cells) - 1) / cells - 1
+            axes.append(centres.clamp_max(last_centre).to(values))
+        # The axes apart: torch's affine_grid multiplies matrices for every pixel.
+        columns, rows = torch.meshgrid(axes[1], axes[0], indexing="xy")
+        grid = torch.stack([columns, rows], dim=-1).expand(len(values), -1, -1, -1)
         return F.grid_sample(values, grid, padding_mode="border", align_corners=False)
 
 
