@@ -108,11 +108,14 @@ class Diagnosis:
         label: the named diagnosis, or None if the answer names none.
         confidence: probability of the label among `alternatives` and itself, 0..1.
         alternatives: other labels with their probability, most likely first.
+        uncertain: the confidence is below what the checkpoint asks for; the label is then the
+            first of several candidates, not a diagnosis.
     """
 
     label: str | None
     confidence: float
     alternatives: tuple[tuple[str, float], ...] = ()
+    uncertain: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ class Finding:
         confidence: presence probability, 0..1.
         mask: bool (H, W), in the pixels of the case's image.
         measurements: name -> value; names carry their unit (`area_px`, `area_mm2`).
+        mask_confidence: expected Dice of the mask, 0..1; None of an empty one.
     """
 
     label: str
@@ -132,6 +136,7 @@ class Finding:
     confidence: float
     mask: NDArray[np.bool_]
     measurements: dict[str, float]
+    mask_confidence: float | None = None
 
 
 Verdict = Literal["supported", "contradicted", "not checkable"]
@@ -154,6 +159,43 @@ class CheckedClaim:
 
 
 @dataclass(frozen=True)
+class SampledAnswer:
+    """One of several answers to one query.
+
+    Attributes:
+        diagnosis: the label that this answer votes for, or None if it names none.
+        log_probability: mean over the tokens of its reasoning.
+    """
+
+    diagnosis: str | None
+    log_probability: float
+    reasoning: str
+
+
+@dataclass(frozen=True)
+class MaskCandidate:
+    """One of several masks of one target.
+
+    Attributes:
+        name: how it came about, such as "mirrored" or "zoomed".
+        mask: bool (H, W), in the pixels of the case's image.
+        estimated_iou: the mask decoder's own estimate, 0..1.
+    """
+
+    name: str
+    mask: NDArray[np.bool_]
+    estimated_iou: float
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What the answer was made from, for inspection; empty of a single pass."""
+
+    answers: tuple[SampledAnswer, ...] = ()
+    masks: tuple[MaskCandidate, ...] = ()
+
+
+@dataclass(frozen=True)
 class ModelIdentity:
     """Which weights answered."""
 
@@ -172,6 +214,7 @@ class Result:
         timing: seconds by stage.
         warnings: sentences the user should read before trusting the result.
         claims: what the reasoning states, each checked against mask and image.
+        samples: the answers and masks that were combined.
     """
 
     case: Case
@@ -184,6 +227,7 @@ class Result:
     timing: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     claims: tuple[CheckedClaim, ...] = ()
+    samples: Samples = field(default_factory=Samples)
 
     @property
     def mask(self) -> NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from Sim4SegCore.modeling.sim4seg import Sim4SegConfig, Sim4SegModel
 from .config import LoraSettings, TrainingConfig
 from .records import Record
 from .vocabulary import train_tokenizer
+
+_LOGGER = logging.getLogger(__name__)
 
 TOKENIZER_FOLDER = "tokenizer"
 
@@ -56,7 +59,9 @@ def build_network(
         network = _assemble(config, model_config, records, outline)
     _choose_trained(network.model, config)
     if config.initial is not None and not outline:
-        start_from(network.model, Path(config.initial))
+        fresh = start_from(network.model, Path(config.initial))
+        if fresh:
+            _LOGGER.warning("not in %s, starts fresh: %s", config.initial, ", ".join(fresh))
     return network
 
 
@@ -151,19 +156,25 @@ def _check_cache_is_possible(config: TrainingConfig) -> None:
         )
 
 
-def start_from(model: Sim4SegModel, checkpoint: Path) -> None:
+def start_from(model: Sim4SegModel, checkpoint: Path) -> list[str]:
     """Copy a checkpoint's weights into a new model.
 
+    Returns:
+        names of tensors that the checkpoint does not have; they keep their fresh values.
+
     Raises:
-        Sim4SegError: if it was taught other labels or has other sizes.
+        Sim4SegError: if it was taught other labels, or has other sizes or parts.
     """
     initial = load_model(checkpoint)
     if initial.config.diagnoses != model.config.diagnoses:
         raise Sim4SegError(f"{checkpoint} was taught other diagnoses than these records have")
     try:
-        model.load_state_dict(initial.state_dict())
+        missing, unknown = model.load_state_dict(initial.state_dict(), strict=False)
     except RuntimeError:
         raise Sim4SegError(f"{checkpoint} has other sizes than this configuration") from None
+    if unknown:
+        raise Sim4SegError(f"{checkpoint} has parts that this configuration lacks: {unknown[0]}")
+    return list(missing)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransfor
 from torch import Tensor, nn
 
 from ..errors import Sim4SegError
+from .conditioning import QueryConditioning
 from .vision import STRIDES
 
 SAM_ENCODERS = ("vit_b", "vit_l", "vit_h")
@@ -34,6 +35,8 @@ class SegmenterConfig:
         image_size: side of the padded square input in pixels.
         embedding_stride: pixels of the input per cell of the image embedding.
         embed_dim: channels of embedding and prompts.
+        query_conditioning: [SEG] steers convolutions before SAM's decoder, which its published
+            weights do not have.
     """
 
     encoder: Literal["shared", "vit_b", "vit_l", "vit_h"] = "shared"
@@ -46,6 +49,7 @@ class SegmenterConfig:
     transformer_mlp_dim: int = 512
     iou_head_hidden_dim: int = 128
     num_multimask_outputs: int = 3
+    query_conditioning: bool = False
 
     @classmethod
     def for_sam(cls, encoder: Literal["vit_b", "vit_l", "vit_h"]) -> SegmenterConfig:
@@ -110,6 +114,8 @@ class PairedMaskDecoder(MaskDecoder):
     are the original's (a test compares them).
     """
 
+    conditioning: QueryConditioning | None = None
+
     def predict_masks(
         self,
         image_embeddings: Tensor,
@@ -118,14 +124,20 @@ class PairedMaskDecoder(MaskDecoder):
         dense_prompt_embeddings: Tensor,
         fine_embeddings: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """All masks and IoU estimates; shapes as in `SegmenterOutput`."""
+        """All masks and IoU estimates; shapes as in `SegmenterOutput`.
+
+        The last sparse prompt is the query, where there is conditioning on one.
+        """
         batch = len(sparse_prompt_embeddings)
         own_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([own_tokens.expand(batch, -1, -1), sparse_prompt_embeddings], dim=1)
         source = image_embeddings + dense_prompt_embeddings
+        query = sparse_prompt_embeddings[:, -1]
+        if self.conditioning is not None:
+            source = self.conditioning.steer(source, query)
         states, source = self.transformer(source, image_pe.expand(batch, -1, -1, -1), tokens)
         source = source.transpose(1, 2).unflatten(2, dense_prompt_embeddings.shape[-2:])
-        upscaled = self._upscale(source, fine_embeddings)
+        upscaled = self._upscale(source, fine_embeddings, query)
         weights = torch.stack(
             [mlp(states[:, 1 + index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)],
             dim=1,
@@ -133,11 +145,13 @@ class PairedMaskDecoder(MaskDecoder):
         masks = torch.einsum("bmc,bchw->bmhw", weights, upscaled)
         return masks, self.iou_prediction_head(states[:, 0])
 
-    def _upscale(self, source: Tensor, fine_embeddings: Tensor | None) -> Tensor:
+    def _upscale(self, source: Tensor, fine_embeddings: Tensor | None, query: Tensor) -> Tensor:
         if fine_embeddings is None:
             return self.output_upscaling(source)
         first_up, norm, activation, *rest = self.output_upscaling
         upscaled = activation(norm(first_up(source) + fine_embeddings))
+        if self.conditioning is not None:
+            upscaled = self.conditioning.fine(upscaled, query)
         for layer in rest:
             upscaled = layer(upscaled)
         return upscaled
@@ -253,6 +267,8 @@ def build_segmenter(config: SegmenterConfig, stage_channels: list[int] | None) -
         num_multimask_outputs=config.num_multimask_outputs,
         iou_head_hidden_dim=config.iou_head_hidden_dim,
     )
+    if config.query_conditioning:
+        mask_decoder.conditioning = QueryConditioning(config.embed_dim)
     return Segmenter(config, image_encoder, prompt_encoder, mask_decoder)
 
 
