@@ -11,6 +11,7 @@ Coordinates are continuous with pixel centres at integers: pixel n covers [n - 0
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,11 +29,13 @@ class Frame:
         window: (top, left, height, width) of the window in image pixels.
         content: (height, width) in model pixels that the window is resized to.
         side: height and width of the model's input; the rest is padding, right and below.
+        mirrored: whether the model sees the window upside down, and left and right swapped.
     """
 
     window: tuple[int, int, int, int]
     content: tuple[int, int]
     side: int
+    mirrored: tuple[bool, bool] = (False, False)
 
     @classmethod
     def longest_side(cls, image_size: tuple[int, int], side: int) -> Frame:
@@ -52,6 +55,22 @@ class Frame:
         content = (max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5)))
         return cls(window, content, side)
 
+    def mirror(self, rows: bool = False, columns: bool = False) -> Frame:
+        """The same window, its rows in reverse order, or its columns."""
+        return dataclasses.replace(
+            self, mirrored=(self.mirrored[0] ^ rows, self.mirrored[1] ^ columns)
+        )
+
+    @property
+    def _mirrored_axes(self) -> list[int]:
+        """Axes of a tensor (..., H, W) that the model sees in reverse."""
+        return [axis for axis, mirrored in zip((-2, -1), self.mirrored, strict=True) if mirrored]
+
+    def _reflected(self, model_yx: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Model points as they lie without mirroring, or the other way round."""
+        last = np.asarray(self.content, dtype=float) - 1
+        return np.where(self.mirrored, last - model_yx, model_yx)
+
     @property
     def _scale(self) -> NDArray[np.float64]:
         """Model pixels per image pixel along (y, x)."""
@@ -60,12 +79,14 @@ class Frame:
     def to_model(self, points_yx: NDArray[np.floating]) -> NDArray[np.float64]:
         """Image points (..., 2) as (y, x) to model points (..., 2)."""
         origin = np.asarray(self.window[:2], dtype=float)
-        return (np.asarray(points_yx, dtype=float) - origin + 0.5) * self._scale - 0.5
+        upright = (np.asarray(points_yx, dtype=float) - origin + 0.5) * self._scale - 0.5
+        return self._reflected(upright)
 
     def to_image(self, points_yx: NDArray[np.floating]) -> NDArray[np.float64]:
         """Model points (..., 2) as (y, x) to image points (..., 2); inverse of `to_model`."""
         origin = np.asarray(self.window[:2], dtype=float)
-        return (np.asarray(points_yx, dtype=float) + 0.5) / self._scale - 0.5 + origin
+        upright = self._reflected(np.asarray(points_yx, dtype=float))
+        return (upright + 0.5) / self._scale - 0.5 + origin
 
     def apply(self, image: Tensor) -> Tensor:
         """Cut, resize (antialiased) and pad an image with zeros.
@@ -83,7 +104,7 @@ class Frame:
                 cut, size=self.content, mode="bilinear", align_corners=False, antialias=True
             )
         padding = (0, self.side - self.content[1], 0, self.side - self.content[0])
-        return F.pad(cut, padding)[0]
+        return F.pad(cut.flip(self._mirrored_axes), padding)[0]
 
     def invert(self, values: Tensor) -> Tensor:
         """Bring a map in model coordinates back onto the window's own pixels.
@@ -103,7 +124,8 @@ class Frame:
         # The axes apart: torch's affine_grid multiplies matrices for every pixel.
         columns, rows = torch.meshgrid(axes[1], axes[0], indexing="xy")
         grid = torch.stack([columns, rows], dim=-1).expand(len(values), -1, -1, -1)
-        return F.grid_sample(values, grid, padding_mode="border", align_corners=False)
+        upright = F.grid_sample(values, grid, padding_mode="border", align_corners=False)
+        return upright.flip(self._mirrored_axes)
 
 
 def relative_affine(source: Frame, target: Frame) -> Tensor:
@@ -121,6 +143,10 @@ def relative_affine(source: Frame, target: Frame) -> Tensor:
         source_scale = source.content[axis] / source.window[2 + axis]
         ratio = source_scale / target_scale
         shift = (target.window[axis] - source.window[axis]) * source_scale
+        if target.mirrored[axis]:
+            ratio, shift = -ratio, shift + ratio * target.content[axis]
+        if source.mirrored[axis]:
+            ratio, shift = -ratio, source.content[axis] - shift
         theta[row, row] = ratio * target.side / source.side
         theta[row, 2] = (ratio * target.side + 2 * shift) / source.side - 1
     return theta

@@ -51,6 +51,8 @@ class SamplingConfig:
         mismatched: fraction of queries that ask for another organ's target: nothing to find.
         detail_targets: thin targets, segmented in tiles at inference.
         detail_views: fraction of their samples in which SAM sees a small window.
+        zoom_views: fraction of the others in which SAM sees a part of what the LVLM sees, as
+            when a mask is drawn again from near.
     """
 
     geometry: bool = True
@@ -61,6 +63,7 @@ class SamplingConfig:
     mismatched: float = 0.1
     detail_targets: tuple[str, ...] = ("retinal vessels", "tubings")
     detail_views: float = 0.75
+    zoom_views: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -166,17 +166,22 @@ class SampleMaker:
         image = self.store.image(record)
         has_mask = record.masks is not None and target in record.masks
         mask = self.store.mask(record, target) if has_mask else None
-        narrow = detail and rng.random() < self.config.sampling.detail_views
+        sampling = self.config.sampling
+        narrow = detail and rng.random() < sampling.detail_views
+        zoomed = not detail and self.variation.geometry and rng.random() < sampling.zoom_views
         window = whole(image.shape)
         if self.variation.geometry:
             turn = Turn.draw(record.body_part, rng)
             image, mask = turn(image), None if mask is None else turn(mask)
             window = whole(image.shape)
-            if not narrow and rng.random() < 0.6 and target not in PLURAL_TARGETS:
+            cropped = not (narrow or zoomed) and rng.random() < 0.6
+            if cropped and target not in PLURAL_TARGETS:
                 window = random_window(image.shape, mask, 0.55, 1.0, rng)
         sam_window: Window = window
         if narrow and self.variation.geometry:
             sam_window = square_window(image.shape, mask, 0.2, 0.45, rng)
+        elif zoomed:
+            sam_window = square_window(image.shape, mask, 0.25, 0.8, rng)
         return _Views(
             image,
             mask,

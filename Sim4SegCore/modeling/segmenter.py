@@ -114,7 +114,22 @@ class PairedMaskDecoder(MaskDecoder):
     are the original's (a test compares them).
     """
 
-    conditioning: QueryConditioning | None = None
+    def __init__(
+        self,
+        *,
+        transformer_dim: int,
+        transformer: nn.Module,
+        num_multimask_outputs: int = 3,
+        iou_head_hidden_dim: int = 256,
+        conditioning: QueryConditioning | None = None,
+    ) -> None:
+        super().__init__(
+            transformer_dim=transformer_dim,
+            transformer=transformer,
+            num_multimask_outputs=num_multimask_outputs,
+            iou_head_hidden_dim=iou_head_hidden_dim,
+        )
+        self.conditioning = conditioning
 
     def predict_masks(
         self,
@@ -266,9 +281,8 @@ def build_segmenter(config: SegmenterConfig, stage_channels: list[int] | None) -
         ),
         num_multimask_outputs=config.num_multimask_outputs,
         iou_head_hidden_dim=config.iou_head_hidden_dim,
+        conditioning=QueryConditioning(config.embed_dim) if config.query_conditioning else None,
     )
-    if config.query_conditioning:
-        mask_decoder.conditioning = QueryConditioning(config.embed_dim)
     return Segmenter(config, image_encoder, prompt_encoder, mask_decoder)
 
 

@@ -33,12 +33,13 @@ def frames(draw: st.DrawFn, size: tuple[int, int] | None = None) -> Frame:
     """The whole image or a window of it, in a model's square of some side."""
     height, width = size or draw(image_sizes())
     side = draw(st.sampled_from([32, 64, 100, 256]))
+    mirrored = draw(st.booleans()), draw(st.booleans())
     if draw(st.booleans()):
-        return Frame.longest_side((height, width), side)
+        return Frame.longest_side((height, width), side).mirror(*mirrored)
     rows, columns = draw(st.integers(2, height)), draw(st.integers(2, width))
     assume(max(rows, columns) <= 10 * min(rows, columns))
     top, left = draw(st.integers(0, height - rows)), draw(st.integers(0, width - columns))
-    return Frame.of_window((top, left, rows, columns), side)
+    return Frame.of_window((top, left, rows, columns), side).mirror(*mirrored)
 
 
 @st.composite
@@ -78,13 +79,17 @@ def test_points_of_the_window_land_on_content_not_on_padding(
 @pytest.mark.parametrize("size", [(90, 270), (270, 90)], ids=["3:1", "1:3"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
 @pytest.mark.parametrize("pixel", [(20, 30), (70, 60), (45, 45)])
+@pytest.mark.parametrize("mirrored", [(False, False), (False, True), (True, False)])
 def test_a_blob_lands_where_to_model_says(
-    size: tuple[int, int], dtype: torch.dtype, pixel: tuple[int, int]
+    size: tuple[int, int],
+    dtype: torch.dtype,
+    pixel: tuple[int, int],
+    mirrored: tuple[bool, bool],
 ) -> None:
     y, x = pixel if size[0] < size[1] else pixel[::-1]
     image = torch.zeros(3, *size, dtype=dtype)
     image[:, y - 4 : y + 5, x - 4 : x + 5] = 250
-    frame = Frame.longest_side(size, 96)
+    frame = Frame.longest_side(size, 96).mirror(*mirrored)
     seen = frame.apply(image)
     assert seen.dtype == dtype
     np.testing.assert_allclose(centroid(seen[0]), frame.to_model(np.array([y, x])), atol=0.1)
@@ -186,6 +191,9 @@ def test_grid_sample_with_relative_affine_resamples_between_frames(size: tuple[i
 @lenient
 @given(frames(), st.sampled_from([16, 25, 64]))
 def test_content_mask_shows_cells_whose_centre_lies_in_the_window(frame: Frame, cells: int) -> None:
+    mirrored = content_mask(frame, cells)
+    frame = frame.mirror(*frame.mirrored)
+    np.testing.assert_array_equal(content_mask(frame, cells), mirrored)
     centres = (np.stack(np.indices((cells, cells)), -1) + 0.5) * frame.side / cells - 0.5
     top, left, height, width = frame.window
     points = frame.to_image(centres) - (top, left) + 0.5
