@@ -7,60 +7,57 @@ Knows nothing of Slicer, HTTP or the command line.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from .case import Case, CheckedClaim, Diagnosis, Finding, ModelIdentity, Query, Result
+from .case import (
+    Case,
+    CheckedClaim,
+    Finding,
+    MaskCandidate,
+    ModelIdentity,
+    Query,
+    Result,
+    SampledAnswer,
+    Samples,
+)
 from .device import resolve_device
+from .encoded import EncodedImage
 from .errors import Sim4SegError
 from .frame import Frame
 from .intensity import to_rgb8
+from .masking import MASK_BEGINS, MASK_ENDS, DrawnMask, MaskDrawer
 from .measurements import measure
 from .modeling.answer import Answer, named_target
 from .modeling.checkpoint import identify, load_model, resolve_folder
-from .modeling.generation import AnswerDecoder, Generated
-from .modeling.segmenter import ImageEmbedding
-from .modeling.sim4seg import FramePair, Grounding, ImageTokens, Sim4SegModel
+from .modeling.generation import AnswerDecoder, Opening
+from .modeling.sampling import AnswerSampler, SampledWords
+from .modeling.sim4seg import Grounding, Sim4SegModel
 from .progress import Progress, Step
 from .reasoning.check import check_answer
-from .tiling import blend, tile_frames
+from .scaling import (
+    ScalingConfig,
+    conclude,
+    consensus,
+    expected_dice,
+    is_decided,
+    mean_agreement,
+    vote,
+)
 
 ImageSource = Case | str | Path | NDArray[Any]
-TILE_BATCH = 8
 UNNAMED_TARGET = "finding"
-# Shares of a first query's time with the embedded model, thin targets in tiles.
-ANSWER_BEGINS, MASK_BEGINS, TILES_END, WORDS_BEGIN = 0.15, 0.2, 0.6, 0.9
-
-
-@dataclass
-class _Tiles:
-    frames: list[Frame]
-    embeddings: list[ImageEmbedding]
-
-
-@dataclass
-class EncodedImage:
-    """What `set_image` computed, and the tiles that a later query added."""
-
-    case: Case
-    pixels: Tensor
-    lvlm_image: Tensor
-    lvlm_frame: Frame
-    sam_frame: Frame
-    token_grid: int
-    prefix_cache: Any
-    image_tokens: ImageTokens
-    image_embedding: ImageEmbedding
-    encoding_seconds: float
-    tiles: _Tiles | None = field(default=None)
+ANSWER_BEGINS = 0.15
+"""Share of a first query's time with the embedded model."""
+SAMPLED_TOGETHER = 4
 
 
 class Sim4Seg:
@@ -97,6 +94,7 @@ class Sim4Seg:
             model.config.chain_of_thought,
             model.config.diagnosis_head_weight,
         )
+        self._drawer = MaskDrawer(model, lambda: self.progress)
         self._answer_fraction = ANSWER_BEGINS
         self._decoder.between_calls = lambda: self.progress(Step("answer", self._answer_fraction))
         self._image: EncodedImage | None = None
@@ -131,11 +129,13 @@ class Sim4Seg:
             return predictor
         return cls(model, identify(folder, name), notify)
 
-    def segment(self, image: ImageSource, query: str) -> Result:
+    def segment(
+        self, image: ImageSource, query: str, scaling: ScalingConfig | None = None
+    ) -> Result:
         """`set_image`, then `ask`."""
         checked = Query(query)
         self.set_image(image)
-        return self.ask(checked.text)
+        return self.ask(checked.text, scaling)
 
     def set_image(self, image: ImageSource) -> None:
         """Read and encode an image; queries that follow share the work.
@@ -158,8 +158,11 @@ class Sim4Seg:
     def encoded(self, image: EncodedImage | None) -> None:
         self._image = image
 
-    def ask(self, query: str) -> Result:
+    def ask(self, query: str, scaling: ScalingConfig | None = None) -> Result:
         """Answer one query about the image that was set.
+
+        Args:
+            scaling: how many answers and masks are combined; None as the checkpoint says.
 
         Raises:
             Sim4SegError: without an image, or if the query is empty or too long.
@@ -167,7 +170,8 @@ class Sim4Seg:
         checked = Query(query)
         if self._image is None:
             raise Sim4SegError("no image yet; call set_image first")
-        return self._with_fallback(lambda: self._answer(checked))
+        wanted = scaling or self.model.config.scaling
+        return self._with_fallback(lambda: self._answer(checked, wanted))
 
     def _with_fallback(self, work: Callable[[], Any]) -> Any:
         """Run on the GPU; without enough memory there, move to the CPU for good and say so."""
@@ -215,7 +219,7 @@ class Sim4Seg:
         )
 
     @torch.inference_mode()
-    def _answer(self, query: Query) -> Result:
+    def _answer(self, query: Query, scaling: ScalingConfig) -> Result:
         image = self._image
         assert image is not None
         started = time.perf_counter()
@@ -223,103 +227,122 @@ class Sim4Seg:
         opening = self._decoder.open(query.text, image.prefix_cache)
         opened = time.perf_counter()
         self.progress(Step("mask", MASK_BEGINS))
-        seg_state = opening.seg_state
-        grounding = self._ground(image, seg_state, [image.sam_frame], image.image_embedding)
-        mask_logits = self._mask_logits(image, seg_state, grounding)
+        grounding = self._drawer.whole(image, opening.seg_state)
+        drawn = self._drawer.draw(image, opening.seg_state, grounding, scaling.masks)
         similarity = image.sam_frame.invert(grounding.prompt.similarity_logits.float().cpu())
         masked = time.perf_counter()
-        self._answer_fraction = WORDS_BEGIN
-        generated = self._decoder.complete(opening, grounding.diagnosis_logits[0])
+        self._answer_fraction = MASK_ENDS
+        answers = self._speak(opening, grounding, scaling)
         ended = time.perf_counter()
-        finding = self._finding(image.case, generated.answer, grounding, mask_logits)
-        claims = _checked_claims(image, generated.answer, finding)
-        timing = {
-            "encode": image.encoding_seconds,
-            "answer": opened - started + ended - masked,
-            "mask": masked - opened,
-        }
+        calibration = self.model.config.calibration
+        label, probabilities = vote(
+            [words.diagnosis_probabilities for words in answers],
+            [words.log_probability for words in answers],
+            calibration,
+        )
+        spoken = max(
+            (words.answer for words in answers if words.answer.diagnosis == label),
+            key=lambda answer: next(w.log_probability for w in answers if w.answer is answer),
+        )
+        presence = float(grounding.presence_logits[0].sigmoid())
+        mask_logits = self._choose(image, drawn, spoken, scaling)
+        finding = self._finding(image.case, spoken, presence, mask_logits)
+        claims = _checked_claims(image, spoken, finding)
         return Result(
             case=image.case,
             query=query,
-            diagnosis=_diagnosis(generated),
-            reasoning=generated.answer.reasoning,
+            diagnosis=conclude(probabilities, spoken.diagnosis_label, calibration),
+            reasoning=spoken.reasoning,
             findings=(finding,),
             similarity=similarity[0, 0].sigmoid().numpy(),
             model=self.identity,
-            timing=timing,
-            warnings=self._warnings(finding, generated.answer, claims),
+            timing={
+                "encode": image.encoding_seconds,
+                "answer": opened - started + ended - masked,
+                "mask": masked - opened,
+            },
+            warnings=self._warnings(finding, spoken, claims),
             claims=claims,
+            samples=self._samples(answers, drawn),
         )
 
-    def _ground(
-        self,
-        image: EncodedImage,
-        seg_state: Tensor,
-        frames: list[Frame],
-        embeddings: ImageEmbedding,
-    ) -> Grounding:
-        count = len(frames)
-        pair = FramePair.of(
-            [image.lvlm_frame] * count,
-            frames,
-            image.token_grid,
-            self.model.config.segmenter.prompt_size,
-        )
-        return self.model.ground(
-            seg_state.expand(count, -1),
-            image.image_tokens.expand(count),
-            embeddings,
-            pair.to(self.model.device),
-        )
+    def _speak(
+        self, opening: Opening, grounding: Grounding, scaling: ScalingConfig
+    ) -> list[SampledWords]:
+        """The greedy answer first, then sampled ones."""
+        kept = opening
+        if scaling.samples > 1:
+            kept = dataclasses.replace(opening, cache=copy.deepcopy(opening.cache))
+        diagnosis_logits = grounding.diagnosis_logits[0]
+        greedy = self._decoder.complete(opening, diagnosis_logits)
+        answers = [
+            SampledWords(greedy.answer, greedy.diagnosis_probabilities, greedy.log_probability)
+        ]
+        sampler = AnswerSampler(self._decoder, scaling.temperature)
+        for first in range(1, scaling.samples, SAMPLED_TOGETHER):
+            outstanding = scaling.samples - first
+            ballots = [words.diagnosis_probabilities for words in answers]
+            if scaling.stop_early and is_decided(ballots, outstanding):
+                break
+            seeds = [
+                f"{scaling.seed}/{number}"
+                for number in range(first, min(first + SAMPLED_TOGETHER, scaling.samples))
+            ]
+            answers += sampler.sample(kept, greedy, seeds, diagnosis_logits)
+        return answers
 
-    def _mask_logits(self, image: EncodedImage, seg_state: Tensor, grounding: Grounding) -> Tensor:
-        """Single-mask logits, float32 (H, W) on the image's pixels."""
-        wants_tiles = self.model.config.detail.side > 0 and grounding.detail_logits[0] > 0
-        if not wants_tiles:
-            return image.sam_frame.invert(grounding.mask_logits[:, :1].float().cpu())[0, 0]
-        coarse = image.sam_frame.invert(grounding.mask_logits[:, :1].float().cpu())[0, 0]
-        threshold = self.model.config.mask_threshold
-        self.progress(Step("mask", MASK_BEGINS, (coarse.sigmoid() > threshold).numpy()))
-        if image.tiles is None:
-            image.tiles = self._encode_tiles(image)
-        tiles = image.tiles
-        logits = []
-        for index, embeddings in enumerate(tiles.embeddings):
-            self.progress(
-                Step("mask", _share(TILES_END, WORDS_BEGIN, index, len(tiles.embeddings)))
-            )
-            frames = tiles.frames[index * TILE_BATCH : (index + 1) * TILE_BATCH]
-            logits.append(self._ground(image, seg_state, frames, embeddings).mask_logits[:, :1])
-        return blend(tiles.frames, torch.cat(logits), image.case.size)
+    def _choose(
+        self, image: EncodedImage, drawn: list[DrawnMask], answer: Answer, scaling: ScalingConfig
+    ) -> torch.Tensor:
+        """Logits (H, W) of the mask that the user gets."""
+        if len(drawn) == 1 or scaling.choice == "consensus":
+            return consensus([mask.logits for mask in drawn])
+        if scaling.choice == "estimated IoU":
+            scores = [mask.estimated_iou for mask in drawn]
+        elif scaling.choice == "agreement":
+            scores = mean_agreement([self._thresholded(mask.logits) for mask in drawn])
+        else:
+            scores = [-self._contradictions(image, mask, answer) for mask in drawn]
+        return drawn[scores.index(max(scores))].logits
 
-    def _encode_tiles(self, image: EncodedImage) -> _Tiles:
-        config = self.model.config
-        frames = tile_frames(
-            image.case.size, config.detail.side, config.segmenter.image_size, config.detail.overlap
+    def _thresholded(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits.sigmoid() > self.model.config.mask_threshold
+
+    def _contradictions(self, image: EncodedImage, drawn: DrawnMask, answer: Answer) -> float:
+        finding = self._finding(image.case, answer, 1.0, drawn.logits)
+        claims = _checked_claims(image, answer, finding)
+        return float(sum(claim.verdict == "contradicted" for claim in claims))
+
+    def _samples(self, answers: list[SampledWords], drawn: list[DrawnMask]) -> Samples:
+        if len(answers) == len(drawn) == 1:
+            return Samples()
+        return Samples(
+            tuple(
+                SampledAnswer(
+                    words.answer.diagnosis_label, words.log_probability, words.answer.reasoning
+                )
+                for words in answers
+            ),
+            tuple(
+                MaskCandidate(mask.name, self._thresholded(mask.logits).numpy(), mask.estimated_iou)
+                for mask in drawn
+            ),
         )
-        embeddings = []
-        for start in range(0, len(frames), TILE_BATCH):
-            self.progress(Step("mask", _share(MASK_BEGINS, TILES_END, start, len(frames))))
-            batch = frames[start : start + TILE_BATCH]
-            pixels = torch.stack([frame.apply(image.pixels) for frame in batch])
-            content = torch.tensor([frame.content for frame in batch])
-            embeddings.append(self.model.sam_embedding(pixels.to(self.model.device), None, content))
-        return _Tiles(frames, embeddings)
 
     def _finding(
-        self, case: Case, answer: Answer, grounding: Grounding, mask_logits: Tensor
+        self, case: Case, answer: Answer, presence: float, mask_logits: torch.Tensor
     ) -> Finding:
-        presence = float(grounding.presence_logits[0].sigmoid())
         config = self.model.config
         mask = np.zeros(case.size, dtype=bool)
         if presence >= config.presence_threshold:
-            mask = (mask_logits.sigmoid() > config.mask_threshold).numpy()
+            mask = self._thresholded(mask_logits).numpy()
         return Finding(
             label=named_target(answer) or UNNAMED_TARGET,
             present=bool(mask.any()),
             confidence=presence,
             mask=mask,
             measurements=measure(mask, case),
+            mask_confidence=expected_dice(mask_logits, torch.from_numpy(mask), config.calibration),
         )
 
     def _warnings(
@@ -352,19 +375,6 @@ def _checked_claims(
     if finding.present and not seen.any():  # too small for the model's eyes
         seen, pixels = mask[0] > 0, image.pixels.permute(1, 2, 0)
     return check_answer(answer, finding.label, seen.numpy(), pixels.numpy(), image.case.modality)
-
-
-def _share(begin: float, end: float, done: int, count: int) -> float:
-    return begin + (end - begin) * done / count
-
-
-def _diagnosis(generated: Generated) -> Diagnosis:
-    ranked = list(generated.diagnosis_probabilities.items())
-    return Diagnosis(
-        label=generated.answer.diagnosis_label,
-        confidence=ranked[0][1],
-        alternatives=tuple(ranked[1:4]),
-    )
 
 
 def _to_case(image: ImageSource) -> Case:

@@ -52,12 +52,16 @@ class Generated:
         text_ids: every token after the image prefix: query, leads and free words.
         diagnosis_probabilities: label -> probability among the labels that were offered,
             most likely first; the freely decoded one alone where none were.
+        log_probability: mean over the words' tokens before the diagnosis; 0 without any.
+        steps: tokens of each step before the diagnosis.
     """
 
     answer: Answer
     seg_state: Tensor
     text_ids: list[int]
     diagnosis_probabilities: dict[str, float]
+    log_probability: float
+    steps: list[list[int]]
 
 
 class AnswerDecoder:
@@ -122,9 +126,10 @@ class AnswerDecoder:
                 language model.
         """
         states, cache, text_ids = opening.states, opening.cache, opening.text_ids
-        steps = []
+        steps, total = [], 0.0
         for lead in self.leads[1:]:
-            step = self._free_step(states, cache)
+            step, log_probability = self._free_step(states, cache)
+            total += log_probability
             given = [self.end, *lead]
             states = self._advance(given, cache)
             text_ids = text_ids + step + given
@@ -133,10 +138,20 @@ class AnswerDecoder:
         diagnosis = next(iter(probabilities))
         text_ids = text_ids + diagnosis_ids
         self._drafts.extend(step for step in steps if step not in self._drafts)
-        words = [self._words(step) for step in steps]
+        return Generated(
+            answer=self.answer(steps, diagnosis),
+            seg_state=opening.seg_state,
+            text_ids=text_ids,
+            diagnosis_probabilities=probabilities,
+            log_probability=total / max(1, sum(len(step) + 1 for step in steps)),
+            steps=steps,
+        )
+
+    def answer(self, steps: list[list[int]], diagnosis: str) -> Answer:
+        """An answer from the tokens of its steps before the diagnosis."""
+        words = [self.words(step) for step in steps]
         modality, analysis, consideration = words if self.chain_of_thought else ("", "", "")
-        answer = Answer(modality, analysis, consideration, diagnosis, self.chain_of_thought)
-        return Generated(answer, opening.seg_state, text_ids, probabilities)
+        return Answer(modality, analysis, consideration, diagnosis, self.chain_of_thought)
 
     def _advance(self, ids: list[int], cache: Any) -> Tensor:
         """Feed tokens; the cache grows by them."""
@@ -145,39 +160,53 @@ class AnswerDecoder:
         states, _ = self.lvlm.hidden_states(tokens, cache=cache, use_cache=True)
         return states
 
-    def _free_step(self, states: Tensor, cache: Any) -> list[int]:
-        """Words of one step, without the full stop that ends it; the cache grows by them."""
+    def _free_step(self, states: Tensor, cache: Any) -> tuple[list[int], float]:
+        """Words of one step, without the full stop that ends it; the cache grows by them.
+
+        Returns:
+            its tokens, and the sum of their log-probabilities, the full stop's with them.
+        """
         step: list[int] = []
-        token = self._next_tokens(states[0, -1:])[0]
-        while token not in (self.end, self.lvlm.tokenizer.eos_token_id):
+        chosen, scores = self._next_tokens(states[0, -1:])
+        token, total = chosen[0], scores[0]
+        while not self.ends_step(token):
             step.append(token)
             room = MAX_STEP_TOKENS - len(step)
             if room == 0:
                 self._advance([token], cache)
                 break
-            draft = self._draft(step)[: room - 1]
+            draft = self.draft(step)[: room - 1]
             states = self._advance([token, *draft], cache)
-            following = self._next_tokens(states[0])
-            kept = _agreement(draft, following)
+            chosen, scores = self._next_tokens(states[0])
+            kept = _agreement(draft, chosen)
             if kept < len(draft):
                 cache.crop(kept - len(draft))
             step += draft[:kept]
-            token = following[kept]
-        return step
+            token = chosen[kept]
+            total += sum(scores[: kept + 1])
+        return step, total
 
-    def _words(self, step: list[int]) -> str:
+    def ends_step(self, token: int) -> bool:
+        """Whether a token ends the words of a step."""
+        return token in (self.end, self.lvlm.tokenizer.eos_token_id)
+
+    def words(self, step: list[int]) -> str:
         """Text of a step; [SEG] spelt in letters loses its brackets, so that one stays unique."""
         text: str = self.lvlm.tokenizer.decode(step)
         return text.replace(SEG_TOKEN, SEG_TOKEN.strip("[]")).strip()
 
-    def _next_tokens(self, states: Tensor) -> list[int]:
-        """Greedy choice after each of (T, D) states, never a special token but the end."""
-        scores = self.lvlm.logits(states)
-        scores[:, self._barred] = -torch.inf
-        tokens: list[int] = scores.argmax(-1).tolist()
-        return tokens
+    def _next_tokens(self, states: Tensor) -> tuple[list[int], list[float]]:
+        """Greedy choice after each of (T, D) states, and its log-probability."""
+        best = self.next_token_scores(states).max(-1)
+        return best.indices.tolist(), best.values.tolist()
 
-    def _draft(self, step: list[int]) -> list[int]:
+    def next_token_scores(self, states: Tensor) -> Tensor:
+        """(..., D) to log-probabilities (..., vocabulary): no special token but the end."""
+        scores = self.lvlm.logits(states)
+        scores[..., self._barred] = -torch.inf
+        return scores.log_softmax(-1)
+
+    def draft(self, step: list[int]) -> list[int]:
         """What followed the longest ending of `step` in an earlier answer's step."""
         for length in range(min(len(step), MAX_DRAFT_MATCH), 0, -1):
             ending = step[-length:]
@@ -193,37 +222,69 @@ class AnswerDecoder:
         """Probability by label, most likely first, and the tokens of that one."""
         if self.labels:
             spoken = self._label_scores(states, cache, list(self.labels.values()))
-            scores = torch.tensor(spoken).log_softmax(0)
-            if head_logits is not None:
-                seen = head_logits.float().cpu().log_softmax(0)
-                scores = torch.lerp(scores, seen, self.diagnosis_head_weight)
-            pairs = zip(self.labels, scores.softmax(0).tolist(), strict=True)
-            ranked = dict(sorted(pairs, key=lambda pair: -pair[1]))
+            ranked = self.weigh(spoken, head_logits)
             return ranked, self.labels[next(iter(ranked))]
-        step = self._free_step(states, copy.deepcopy(cache))
-        ids = [*step, self.end]
-        score = self._label_scores(states, cache, [ids])[0]
-        return {self._words(step) or UNKNOWN_DIAGNOSIS: math.exp(score)}, ids
+        step, log_probability = self._free_step(states, copy.deepcopy(cache))
+        label = self.words(step) or UNKNOWN_DIAGNOSIS
+        return {label: math.exp(log_probability)}, [*step, self.end]
+
+    def weigh(self, spoken: list[float], head_logits: Tensor | None) -> dict[str, float]:
+        """Probability by label, most likely first.
+
+        Args:
+            spoken: log-probability of each label's words.
+            head_logits: (labels,) of the diagnosis head.
+        """
+        scores = torch.tensor(spoken).log_softmax(0)
+        if head_logits is not None:
+            seen = head_logits.float().cpu().log_softmax(0)
+            scores = torch.lerp(scores, seen, self.diagnosis_head_weight)
+        pairs = zip(self.labels, scores.softmax(0).tolist(), strict=True)
+        return dict(sorted(pairs, key=lambda pair: -pair[1]))
 
     def _label_scores(self, states: Tensor, cache: Any, labels: list[list[int]]) -> list[float]:
         """Log-probability of each label's tokens, all in one call over their prefix tree."""
+        tree = LabelTree.of(labels)
+        context = states[0, -1:]
+        if tree.tokens:
+            context = torch.cat([context, self.lvlm.tree_states(tree.tokens, tree.parents, cache)])
+        return tree.scores(self.lvlm.logits(context))
+
+
+@dataclass(frozen=True)
+class LabelTree:
+    """Labels that begin alike share their first tokens; last tokens are predicted, never read.
+
+    Attributes:
+        tokens: of the nodes; a token stands after its parent.
+        parents: index of each node's parent, -1 after the context.
+        steps: per label, its tokens, each with the node that predicts it (-1 the context).
+    """
+
+    tokens: list[int]
+    parents: list[int]
+    steps: list[list[tuple[int, int]]]
+
+    @classmethod
+    def of(cls, labels: list[list[int]]) -> LabelTree:
+        """Build it from each label's tokens."""
         nodes: dict[tuple[int, ...], int] = {(): -1}
         for label in labels:
             for end in range(1, len(label)):
                 nodes.setdefault(tuple(label[:end]), len(nodes) - 1)
         paths = [path for path in nodes if path]
-        context = states[0, -1:]
-        if paths:
-            tokens = [path[-1] for path in paths]
-            parents = [nodes[path[:-1]] for path in paths]
-            context = torch.cat([context, self.lvlm.tree_states(tokens, parents, cache)])
-        scores = self.lvlm.logits(context).log_softmax(-1).cpu()
-        return [
-            sum(
-                float(scores[nodes[tuple(label[:end])] + 1, token])
-                for end, token in enumerate(label)
-            )
+        steps = [
+            [(nodes[tuple(label[:end])], token) for end, token in enumerate(label)]
             for label in labels
+        ]
+        return cls([path[-1] for path in paths], [nodes[path[:-1]] for path in paths], steps)
+
+    def scores(self, logits: Tensor) -> list[float]:
+        """Log-probability of each label; (1 + nodes, vocabulary), the context's own first."""
+        log_probabilities = logits.log_softmax(-1).cpu()
+        return [
+            sum(float(log_probabilities[node + 1, token]) for node, token in steps)
+            for steps in self.steps
         ]
 
 

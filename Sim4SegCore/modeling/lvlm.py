@@ -221,33 +221,64 @@ class LVLM(nn.Module):
         Returns:
             (T, D).
         """
-        device, dtype = self.network.device, self.network.dtype
+        visible = ancestors(parents)
         past = cache.get_seq_length()
-        visible = torch.eye(len(tokens), dtype=torch.bool)
-        for index, parent in enumerate(parents):
-            if parent >= 0:
-                visible[index] |= visible[parent]
-        depth = visible.sum(1) - 1
         allowed = torch.cat([torch.ones(len(tokens), past, dtype=torch.bool), visible], dim=1)
-        mask = torch.zeros(allowed.shape).masked_fill(~allowed, torch.finfo(dtype).min)
+        states: Tensor = self.masked_states(
+            torch.tensor([list(tokens)]),
+            (past + visible.sum(1) - 1)[None],
+            allowed[None],
+            copy.deepcopy(cache),
+        )[0]
+        return states
+
+    def masked_states(
+        self, tokens: Tensor, positions: Tensor, visible: Tensor, cache: Any
+    ) -> Tensor:
+        """Hidden states of tokens that each see what they are told to.
+
+        Args:
+            tokens: (B, T) ids of text.
+            positions: (B, T), counted from the beginning of the sequence.
+            visible: bool (B, T, S + T) over the S tokens in the cache and these.
+            cache: batch B; grows by T.
+
+        Returns:
+            (B, T, D).
+        """
+        device, dtype = self.network.device, self.network.dtype
+        mask = torch.zeros(visible.shape).masked_fill(~visible, torch.finfo(dtype).min)
         output = self.network.model(
-            input_ids=torch.tensor([list(tokens)], device=device),
-            attention_mask=mask[None, None].to(device, dtype),
-            position_ids=self._positions(past + depth).to(device),
-            past_key_values=copy.deepcopy(cache),
+            input_ids=tokens.to(device),
+            attention_mask=mask[:, None].to(device, dtype),
+            position_ids=self._positions(positions).to(device),
+            past_key_values=cache,
             use_cache=True,
         )
-        states: Tensor = output.last_hidden_state[0]
+        states: Tensor = output.last_hidden_state
         return states
 
     def _positions(self, positions: Tensor) -> Tensor:
-        """Position ids for text after an image, in the network's own form."""
+        """Position ids (B, T) of text after an image, in the network's own form."""
         if not self._wants_token_types:
-            return positions[None]
+            return positions
         shift = int(self.network.model.rope_deltas.flatten()[0])
-        return (positions + shift).expand(3, 1, -1)
+        return (positions + shift).expand(3, -1, -1)
 
     def logits(self, hidden_states: Tensor) -> Tensor:
         """(..., D) to next-token logits (..., vocabulary), float32."""
         scores: Tensor = self.network.lm_head(hidden_states)
         return scores.float()
+
+
+def ancestors(parents: Sequence[int]) -> Tensor:
+    """bool (T, T): True where a token of a tree is another's ancestor or itself.
+
+    Args:
+        parents: index of each token's parent, which stands before it; -1 for a root.
+    """
+    related = torch.eye(len(parents), dtype=torch.bool)
+    for index, parent in enumerate(parents):
+        if parent >= 0:
+            related[index] |= related[parent]
+    return related

@@ -82,6 +82,19 @@ class ImageEmbedding:
     coarse: Tensor
     fine: Tensor | None = None
 
+    @classmethod
+    def stack(cls, parts: list[ImageEmbedding]) -> ImageEmbedding:
+        """Embeddings one after the other in one batch."""
+        fine = [part.fine for part in parts if part.fine is not None]
+        return cls(
+            torch.cat([part.coarse for part in parts]),
+            torch.cat(fine) if len(fine) == len(parts) else None,
+        )
+
+    def rows(self, rows: slice) -> ImageEmbedding:
+        """Some rows of the batch."""
+        return ImageEmbedding(self.coarse[rows], None if self.fine is None else self.fine[rows])
+
     def with_rows(self, rows: Tensor, other: ImageEmbedding) -> ImageEmbedding:
         """The same with some rows of the batch taken from another batch."""
         fine = None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..frame import Frame, content_mask, relative_affine
+from ..scaling import Calibration, ScalingConfig
 from .evidence import EvidenceHeads
 from .layers import two_layers
 from .lvlm import LVLM, LVLMConfig, VisionOutput
@@ -43,6 +44,8 @@ class Sim4SegConfig:
         presence_threshold: a finding below this probability gives an empty mask.
         mask_threshold: pixels above this probability belong to the mask.
         chain_of_thought: answers reason before they name the diagnosis; False to ablate it.
+        scaling: answers and masks of a query that asks for no number of its own.
+        calibration: what probabilities are divided by before people read them.
     """
 
     lvlm: LVLMConfig = field(default_factory=LVLMConfig)
@@ -54,6 +57,8 @@ class Sim4SegConfig:
     presence_threshold: float = 0.5
     mask_threshold: float = 0.5
     chain_of_thought: bool = True
+    scaling: ScalingConfig = field(default_factory=ScalingConfig)
+    calibration: Calibration = field(default_factory=Calibration)
 
 
 @dataclass

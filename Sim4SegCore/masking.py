@@ -1,0 +1,190 @@
+"""From the [SEG] state to masks of an image: one, or several that look at it differently.
+
+[SEG] is said before the reasoning, so its state is the same in every sampled answer: what varies
+between masks is how SAM sees the image. It sees it as it is, mirrored, and from near, where the
+first mask lies; its own three proposals follow. Thin targets are segmented in tiles, which see
+them from near already, and are drawn once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .encoded import EncodedImage, Tiles
+from .frame import Frame
+from .modeling.segmenter import ImageEmbedding
+from .modeling.sim4seg import FramePair, Grounding, Sim4SegModel
+from .progress import Progress, Step
+from .tiling import blend, tile_frames
+
+TILE_BATCH = 8
+# Shares of a first query's time with the embedded model, thin targets in tiles.
+MASK_BEGINS, TILES_END, MASK_ENDS = 0.2, 0.6, 0.9
+ZOOM_MARGIN = 0.35
+"""Added around the first mask on each side, as a fraction of its longest extent."""
+ZOOM_SMALLEST, ZOOM_LARGEST = 0.25, 0.8
+"""Sides of a zoomed window over the image's longest; larger ones show nothing new."""
+PROPOSALS = ("SAM's first proposal", "SAM's second proposal", "SAM's third proposal")
+
+
+@dataclass
+class DrawnMask:
+    """One way of drawing the target.
+
+    Attributes:
+        logits: float32 (H, W) in the image's pixels.
+        estimated_iou: by SAM's decoder.
+    """
+
+    name: str
+    logits: Tensor
+    estimated_iou: float
+
+
+class MaskDrawer:
+    """Draws masks of encoded images."""
+
+    def __init__(self, model: Sim4SegModel, progress: Callable[[], Progress]) -> None:
+        """
+        Args:
+            progress: gives the listener of the moment.
+        """
+        self.model = model
+        self._progress = progress
+
+    def ground(
+        self,
+        image: EncodedImage,
+        seg_state: Tensor,
+        frames: Sequence[Frame],
+        embeddings: ImageEmbedding,
+    ) -> Grounding:
+        """Decode the target in several frames of SAM's at once."""
+        count = len(frames)
+        pair = FramePair.of(
+            [image.lvlm_frame] * count,
+            list(frames),
+            image.token_grid,
+            self.model.config.segmenter.prompt_size,
+        )
+        return self.model.ground(
+            seg_state.expand(count, -1),
+            image.image_tokens.expand(count),
+            embeddings,
+            pair.to(self.model.device),
+        )
+
+    def whole(self, image: EncodedImage, seg_state: Tensor) -> Grounding:
+        """The target in the whole image as it is."""
+        return self.ground(image, seg_state, [image.sam_frame], image.image_embedding)
+
+    def draw(
+        self, image: EncodedImage, seg_state: Tensor, grounding: Grounding, count: int
+    ) -> list[DrawnMask]:
+        """Up to `count` masks, the plain one first.
+
+        Args:
+            grounding: of `whole`.
+        """
+        logits = image.sam_frame.invert(grounding.mask_logits.float().cpu())[0]
+        estimates = grounding.iou[0].float().tolist()
+        if self.model.config.detail.side > 0 and grounding.detail_logits[0] > 0:
+            tiled = self._tiled(image, seg_state, logits[0])
+            return [DrawnMask("in tiles", tiled, estimates[0])]
+        masks = [DrawnMask("as it is", logits[0], estimates[0])]
+        if count > 1:
+            frame = image.sam_frame.mirror(columns=True)
+            masks += self._views(image, seg_state, {"mirrored": frame}, logits[0])
+        zoomed = self._zoomed_frame(image, masks) if count > 2 else None
+        if zoomed is not None:
+            views = {"zoomed": zoomed, "zoomed and mirrored": zoomed.mirror(columns=True)}
+            masks += self._views(image, seg_state, views, logits[0])
+        for name, proposal, estimate in zip(PROPOSALS, logits[1:], estimates[1:], strict=False):
+            masks.append(DrawnMask(name, proposal, estimate))
+        return masks[:count]
+
+    def _views(
+        self, image: EncodedImage, seg_state: Tensor, views: dict[str, Frame], plain: Tensor
+    ) -> list[DrawnMask]:
+        """Masks in other frames; beyond a frame's window the plain logits stay."""
+        frames = list(views.values())
+        grounding = self.ground(image, seg_state, frames, self._embedding(image, frames))
+        masks = []
+        for row, (name, frame) in enumerate(views.items()):
+            top, left, height, width = frame.window
+            logits = plain.clone()
+            seen = frame.invert(grounding.mask_logits[row : row + 1, :1].float().cpu())[0, 0]
+            logits[top : top + height, left : left + width] = seen
+            masks.append(DrawnMask(name, logits, float(grounding.iou[row, 0])))
+        return masks
+
+    def _embedding(self, image: EncodedImage, frames: Sequence[Frame]) -> ImageEmbedding:
+        missing = [frame for frame in frames if frame not in image.views]
+        if missing:
+            new = self._encode(image, missing)
+            for row, frame in enumerate(missing):
+                image.keep_view(frame, new.rows(slice(row, row + 1)))
+        return ImageEmbedding.stack([image.views[frame] for frame in frames])
+
+    def _encode(self, image: EncodedImage, frames: Sequence[Frame]) -> ImageEmbedding:
+        pixels = torch.stack([frame.apply(image.pixels) for frame in frames])
+        content = torch.tensor([frame.content for frame in frames])
+        return self.model.sam_embedding(pixels.to(self.model.device), None, content)
+
+    def _zoomed_frame(self, image: EncodedImage, masks: Sequence[DrawnMask]) -> Frame | None:
+        """A square window around what was drawn so far; None where it would show nothing new."""
+        logits = torch.stack([mask.logits for mask in masks]).mean(0)
+        drawn = logits.sigmoid() > self.model.config.mask_threshold
+        rows, columns = drawn.any(1).nonzero()[:, 0], drawn.any(0).nonzero()[:, 0]
+        if not len(rows):
+            return None
+        spans = [(int(axis[0]), int(axis[-1]) + 1) for axis in (rows, columns)]
+        extent = max(end - begin for begin, end in spans)
+        longest = max(image.case.size)
+        side = max(extent * (1 + 2 * ZOOM_MARGIN), ZOOM_SMALLEST * longest)
+        if side > ZOOM_LARGEST * longest:
+            return None
+        (top, height), (left, width) = (
+            _centred(begin, end, round(side), edge)
+            for (begin, end), edge in zip(spans, image.case.size, strict=True)
+        )
+        return Frame.of_window((top, left, height, width), image.sam_frame.side)
+
+    def _tiled(self, image: EncodedImage, seg_state: Tensor, coarse: Tensor) -> Tensor:
+        drawn = coarse.sigmoid() > self.model.config.mask_threshold
+        self._progress()(Step("mask", MASK_BEGINS, drawn.numpy()))
+        if image.tiles is None:
+            image.tiles = self._encode_tiles(image)
+        tiles = image.tiles
+        logits = []
+        for index, embeddings in enumerate(tiles.embeddings):
+            done = _share(TILES_END, MASK_ENDS, index, len(tiles.embeddings))
+            self._progress()(Step("mask", done))
+            frames = tiles.frames[index * TILE_BATCH : (index + 1) * TILE_BATCH]
+            logits.append(self.ground(image, seg_state, frames, embeddings).mask_logits[:, :1])
+        return blend(tiles.frames, torch.cat(logits), image.case.size)
+
+    def _encode_tiles(self, image: EncodedImage) -> Tiles:
+        config = self.model.config
+        frames = tile_frames(
+            image.case.size, config.detail.side, config.segmenter.image_size, config.detail.overlap
+        )
+        embeddings = []
+        for start in range(0, len(frames), TILE_BATCH):
+            self._progress()(Step("mask", _share(MASK_BEGINS, TILES_END, start, len(frames))))
+            embeddings.append(self._encode(image, frames[start : start + TILE_BATCH]))
+        return Tiles(frames, embeddings)
+
+
+def _share(begin: float, end: float, done: int, count: int) -> float:
+    return begin + (end - begin) * done / count
+
+
+def _centred(begin: int, end: int, length: int, edge: int) -> tuple[int, int]:
+    """Start and length of a stretch around begin..end that stays within 0..edge."""
+    length = min(length, edge)
+    return min(max((begin + end - length) // 2, 0), edge - length), length

@@ -1,0 +1,182 @@
+"""Test-time scaling: several answers and masks of one query, combined without labels.
+
+The paper samples m answers with n masks each and reports the best by its Dice with the truth,
+which nobody has. Here votes and averages decide. Knows nothing of how answers and masks are made.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from .case import Diagnosis
+from .errors import Sim4SegError
+
+MAX_SAMPLES = 64
+MAX_MASKS = 8
+SMALLEST_TEMPERATURE = 0.05
+MaskChoice = Literal["consensus", "estimated IoU", "agreement", "text"]
+
+
+@dataclass(frozen=True)
+class ScalingConfig:
+    """How many answers and masks a query gets, and how they are combined.
+
+    Attributes:
+        samples: answers (m), the greedy one among them; 1 samples none.
+        masks: masks (n); fewer where there is no other way of drawing the target.
+        choice: of the mask: `consensus` averages the logits, the others choose one: with the
+            highest IoU that SAM's decoder expects, with the highest mean Dice with the others, or
+            with the fewest statements of the reasoning against it.
+        temperature: of the words; the diagnosis has a calibrated one of its own.
+        seed: of the words.
+        stop_early: draw no further answers once they cannot change the vote.
+
+    Raises:
+        Sim4SegError: if a value is out of range.
+    """
+
+    samples: int = 1
+    masks: int = 1
+    choice: MaskChoice = "consensus"
+    temperature: float = 0.8
+    seed: int = 0
+    stop_early: bool = True
+
+    def __post_init__(self) -> None:
+        for name, limit in (("samples", MAX_SAMPLES), ("masks", MAX_MASKS)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 1 <= value <= limit:
+                raise Sim4SegError(f"{name} is {value}; give a whole number from 1 to {limit}")
+        if not isinstance(self.seed, int):
+            raise Sim4SegError(f"seed is {self.seed}; give a whole number")
+        if self.choice not in get_args(MaskChoice):
+            raise Sim4SegError(
+                f"{self.choice} is no way to choose a mask; give one of "
+                + ", ".join(get_args(MaskChoice))
+            )
+        if not self.temperature >= SMALLEST_TEMPERATURE:
+            raise Sim4SegError(
+                f"temperature is {self.temperature}; give at least {SMALLEST_TEMPERATURE}"
+            )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Makes probabilities mean what they say; found on held-out images by `run.py export`.
+
+    Attributes:
+        diagnosis_temperature: the logarithms of a diagnosis' probabilities are divided by it.
+        mask_temperature: the logits of a mask's pixels are divided by it, for its confidence.
+        abstain_below: a less likely diagnosis is called uncertain.
+    """
+
+    diagnosis_temperature: float = 1.0
+    mask_temperature: float = 1.0
+    abstain_below: float = 0.0
+
+
+def vote(
+    answers: Sequence[Mapping[str, float]],
+    log_probabilities: Sequence[float],
+    calibration: Calibration,
+) -> tuple[str, dict[str, float]]:
+    """The label that most answers find most likely; a tie goes to the more fluent answers.
+
+    Args:
+        answers: per answer, label -> probability.
+        log_probabilities: mean log-probability of each answer's words.
+
+    Returns:
+        the label, and label -> calibrated probability, the label first, then most likely first.
+    """
+    ballots = [max(answer, key=lambda label: answer[label]) for answer in answers]
+    counts = Counter(ballots)
+    fluency = {
+        label: sum(
+            value for value, ballot in zip(log_probabilities, ballots, strict=True)
+            if ballot == label
+        ) / count
+        for label, count in counts.items()
+    }  # fmt: skip
+    winner = max(counts, key=lambda label: (counts[label], fluency[label]))
+    sharpened = [_tempered(answer, calibration.diagnosis_temperature) for answer in answers]
+    labels = dict.fromkeys(label for answer in answers for label in answer)
+    mean = {
+        label: sum(answer.get(label, 0.0) for answer in sharpened) / len(answers)
+        for label in labels
+    }
+    ranked = sorted(mean, key=lambda label: (label != winner, -mean[label]))
+    return winner, {label: mean[label] for label in ranked}
+
+
+def is_decided(answers: Sequence[Mapping[str, float]], outstanding: int) -> bool:
+    """Whether answers yet to come could not change the vote."""
+    counts = Counter(max(answer, key=lambda label: answer[label]) for answer in answers)
+    (_, first), *others = counts.most_common(2)
+    return first - (others[0][1] if others else 0) > outstanding
+
+
+def conclude(
+    probabilities: Mapping[str, float], named: str | None, calibration: Calibration
+) -> Diagnosis:
+    """A diagnosis from label -> probability, the voted one first.
+
+    Args:
+        named: what the label says to people; None if it declines to name a diagnosis.
+    """
+    ranked = list(probabilities.items())
+    confidence = ranked[0][1]
+    return Diagnosis(
+        label=named,
+        confidence=confidence,
+        alternatives=tuple(ranked[1:4]),
+        uncertain=named is not None and confidence < calibration.abstain_below,
+    )
+
+
+def consensus(logits: Sequence[Tensor]) -> Tensor:
+    """Mean of masks' logits (H, W)."""
+    return torch.stack(list(logits)).mean(0)
+
+
+def mean_agreement(masks: Sequence[Tensor]) -> list[float]:
+    """Mean Dice of each bool (H, W) mask with the others; 1 of one alone."""
+    flat = torch.stack([mask.flatten() for mask in masks]).float()
+    sizes = flat.sum(1)
+    total = sizes[:, None] + sizes
+    dice = torch.where(total > 0, 2 * (flat @ flat.T) / total.clamp_min(1), torch.ones(()))
+    others = len(masks) - 1
+    if not others:
+        return [1.0]
+    agreement: list[float] = ((dice.sum(1) - 1) / others).tolist()
+    return agreement
+
+
+def expected_dice(logits: Tensor, mask: Tensor, calibration: Calibration) -> float | None:
+    """Dice that a mask would have on average, if the logits' probabilities are right.
+
+    Args:
+        logits: float (H, W).
+        mask: bool (H, W).
+
+    Returns:
+        0..1, or None of an empty mask.
+    """
+    if not mask.any():
+        return None
+    probability = (logits / calibration.mask_temperature).sigmoid()
+    overlap = probability[mask].sum()
+    return float(2 * overlap / (probability.sum() + mask.sum()))
+
+
+def _tempered(probabilities: Mapping[str, float], temperature: float) -> dict[str, float]:
+    if temperature == 1.0 or len(probabilities) == 1:
+        return dict(probabilities)
+    scores = torch.tensor(list(probabilities.values())).clamp_min(1e-12).log() / temperature
+    return dict(zip(probabilities, scores.softmax(0).tolist(), strict=True))
