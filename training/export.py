@@ -13,7 +13,7 @@ from Sim4SegCore import ModelIdentity, Sim4Seg
 from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.modeling.checkpoint import CARD_FILE, save_model
 from Sim4SegCore.modeling.sim4seg import Sim4SegConfig, Sim4SegModel
-from Sim4SegCore.scaling import Calibration
+from Sim4SegCore.scaling_config import Calibration
 
 from .config import TrainingConfig
 from .environment import timestamp

@@ -19,7 +19,7 @@ import time
 
 from Sim4SegCore import Sim4Seg
 from Sim4SegCore.examples import draw_phantom
-from Sim4SegCore.scaling import ScalingConfig
+from Sim4SegCore.scaling_config import ScalingConfig
 
 QUERY = "Is there a skin lesion? Segment it and tell me what it is."
 SETTINGS = ((1, 1), (1, 2), (1, 4), (2, 2), (4, 1), (4, 4), (8, 8))

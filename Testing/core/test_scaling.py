@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 
 from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.scaling import (
-    Calibration,
-    ScalingConfig,
     conclude,
     consensus,
     expected_dice,
@@ -18,6 +16,7 @@ from Sim4SegCore.scaling import (
     mean_agreement,
     vote,
 )
+from Sim4SegCore.scaling_config import Calibration, ScalingConfig
 
 PLAIN = Calibration()
 LABELS = ("benign", "malignant", "normal")

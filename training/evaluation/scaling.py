@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from Sim4SegCore import Result, Sim4Seg
-from Sim4SegCore.scaling import Calibration, MaskChoice, ScalingConfig, mean_agreement, vote
+from Sim4SegCore.scaling import mean_agreement, vote
+from Sim4SegCore.scaling_config import Calibration, MaskChoice, ScalingConfig
 
 from ..records import Record
 from ..text import canonical_query
