@@ -288,7 +288,7 @@ class Sim4Seg:
                 f"{scaling.seed}/{number}"
                 for number in range(first, min(first + SAMPLED_TOGETHER, scaling.samples))
             ]
-            answers += sampler.sample(kept, greedy, seeds, diagnosis_logits)
+            answers += sampler.sample(kept, seeds, diagnosis_logits)
         return answers
 
     def _choose(

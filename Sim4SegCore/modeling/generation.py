@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +18,7 @@ from torch import Tensor
 
 from .answer import OPENING, SEG_TOKEN, STEP_END, UNKNOWN_DIAGNOSIS, Answer, step_leads
 from .lvlm import LVLM
-
-MAX_STEP_TOKENS = 64
-MAX_DRAFTS = 24
-MAX_DRAFT_MATCH = 4
+from .speech import Drafts, Form, Speech
 
 
 @dataclass
@@ -31,13 +27,13 @@ class Opening:
 
     Attributes:
         seg_state: (D,) hidden state of [SEG].
-        states: (1, T, D) hidden states of the last call.
+        state: (D,) hidden state that the first word is predicted from.
         cache: keys and values of everything so far.
         text_ids: every token after the image prefix.
     """
 
     seg_state: Tensor
-    states: Tensor
+    state: Tensor
     cache: Any
     text_ids: list[int]
 
@@ -53,7 +49,6 @@ class Generated:
         diagnosis_probabilities: label -> probability among the labels that were offered,
             most likely first; the freely decoded one alone where none were.
         log_probability: mean over the words' tokens before the diagnosis; 0 without any.
-        steps: tokens of each step before the diagnosis.
     """
 
     answer: Answer
@@ -61,15 +56,14 @@ class Generated:
     text_ids: list[int]
     diagnosis_probabilities: dict[str, float]
     log_probability: float
-    steps: list[list[int]]
 
 
 class AnswerDecoder:
     """Greedy decoding of one answer for one query after one image's cached prefix.
 
-    Steps of earlier answers serve as drafts: several tokens are verified in one call, and only
-    those that greedy decoding would have chosen are kept (prompt lookup decoding), so that
-    later queries are faster and their answers the same.
+    Earlier answers serve as drafts: many tokens are verified in one call, and only those that
+    greedy decoding would have chosen are kept, so that later queries are faster and their answers
+    the same.
     """
 
     def __init__(
@@ -95,9 +89,10 @@ class AnswerDecoder:
         self.end = lvlm.encode(f"a{STEP_END}")[-1]
         self.labels = {label: lvlm.encode(f" {label}{STEP_END}") for label in diagnoses}
         added = lvlm.tokenizer.get_added_vocab().values()
-        ends = {self.end, lvlm.tokenizer.eos_token_id}
+        ends = frozenset({self.end, lvlm.tokenizer.eos_token_id})
         self._barred = sorted({self.seg_id, lvlm.image_token_id, *added} - ends)
-        self._drafts: deque[list[int]] = deque(maxlen=MAX_DRAFTS)
+        self.form = Form(self.leads, self.end, ends, len(self.leads) - bool(self.labels))
+        self.drafts = Drafts(self.form)
         self.between_calls: Callable[[], object] = lambda: None
         """Called before each call of the network; may raise to end the answer."""
 
@@ -114,7 +109,7 @@ class AnswerDecoder:
         text_ids = query_ids + self.opening + self.leads[0]
         seg_position = len(query_ids) + self.opening.index(self.seg_id)
         states = self._advance(text_ids, cache)
-        return Opening(states[0, seg_position], states, cache, text_ids)
+        return Opening(states[0, seg_position], states[0, -1], cache, text_ids)
 
     @torch.inference_mode()
     def complete(self, opening: Opening, diagnosis_logits: Tensor | None = None) -> Generated:
@@ -125,33 +120,39 @@ class AnswerDecoder:
             diagnosis_logits: (labels,) of the diagnosis head; None leaves the choice to the
                 language model.
         """
-        states, cache, text_ids = opening.states, opening.cache, opening.text_ids
-        steps, total = [], 0.0
-        for lead in self.leads[1:]:
-            step, log_probability = self._free_step(states, cache)
-            total += log_probability
-            given = [self.end, *lead]
-            states = self._advance(given, cache)
-            text_ids = text_ids + step + given
-            steps.append(step)
-        probabilities, diagnosis_ids = self._diagnose(states, cache, diagnosis_logits)
-        diagnosis = next(iter(probabilities))
-        text_ids = text_ids + diagnosis_ids
-        self._drafts.extend(step for step in steps if step not in self._drafts)
+        speech, state = self._speak(opening)
+        self.drafts.remember(speech)
+        text_ids = opening.text_ids + speech.ids
+        if self.labels:
+            spoken = self._label_scores(state, opening.cache)
+            probabilities = self.weigh(spoken, diagnosis_logits)
+            text_ids = text_ids + self.labels[next(iter(probabilities))]
+        else:
+            probabilities = self.free_diagnosis(speech)
         return Generated(
-            answer=self.answer(steps, diagnosis),
+            answer=self.answer(speech, next(iter(probabilities))),
             seg_state=opening.seg_state,
             text_ids=text_ids,
             diagnosis_probabilities=probabilities,
-            log_probability=total / max(1, sum(len(step) + 1 for step in steps)),
-            steps=steps,
+            log_probability=self.fluency(speech),
         )
 
-    def answer(self, steps: list[list[int]], diagnosis: str) -> Answer:
-        """An answer from the tokens of its steps before the diagnosis."""
-        words = [self.words(step) for step in steps]
+    def answer(self, speech: Speech, diagnosis: str) -> Answer:
+        """What was said, as text."""
+        words = [self.words(step) for step in speech.words[: len(self.leads) - 1]]
         modality, analysis, consideration = words if self.chain_of_thought else ("", "", "")
         return Answer(modality, analysis, consideration, diagnosis, self.chain_of_thought)
+
+    def fluency(self, speech: Speech) -> float:
+        """Mean log-probability of the words before the diagnosis; 0 without any."""
+        before = len(self.leads) - 1
+        count = sum(len(step) + 1 for step in speech.words[:before])
+        return sum(speech.log_probabilities[:before]) / max(1, count)
+
+    def free_diagnosis(self, speech: Speech) -> dict[str, float]:
+        """The last step's words with their probability."""
+        label = self.words(speech.words[-1]) or UNKNOWN_DIAGNOSIS
+        return {label: math.exp(speech.log_probabilities[len(speech.words) - 1])}
 
     def _advance(self, ids: list[int], cache: Any) -> Tensor:
         """Feed tokens; the cache grows by them."""
@@ -160,74 +161,43 @@ class AnswerDecoder:
         states, _ = self.lvlm.hidden_states(tokens, cache=cache, use_cache=True)
         return states
 
-    def _free_step(self, states: Tensor, cache: Any) -> tuple[list[int], float]:
-        """Words of one step, without the full stop that ends it; the cache grows by them.
+    def _speak(self, opening: Opening) -> tuple[Speech, Tensor]:
+        """All words, and the state (D,) after the last token that was fed."""
+        speech, state, cache = Speech(self.form), opening.state, opening.cache
+        speech.say(*self._greedy(state[None], speech)(0))
+        while speech.pending:
+            chunk = self.drafts.chunk(speech)
+            states = self._advance(chunk, cache)[0]
+            kept = speech.follow(chunk, self._greedy(states, speech))
+            if kept < len(chunk):
+                cache.crop(kept - len(chunk))
+            state = states[kept - 1]
+        return speech, state
 
-        Returns:
-            its tokens, and the sum of their log-probabilities, the full stop's with them.
-        """
-        step: list[int] = []
-        chosen, scores = self._next_tokens(states[0, -1:])
-        token, total = chosen[0], scores[0]
-        while not self.ends_step(token):
-            step.append(token)
-            room = MAX_STEP_TOKENS - len(step)
-            if room == 0:
-                self._advance([token], cache)
-                break
-            draft = self.draft(step)[: room - 1]
-            states = self._advance([token, *draft], cache)
-            chosen, scores = self._next_tokens(states[0])
-            kept = _agreement(draft, chosen)
-            if kept < len(draft):
-                cache.crop(kept - len(draft))
-            step += draft[:kept]
-            token = chosen[kept]
-            total += sum(scores[: kept + 1])
-        return step, total
+    def _greedy(self, states: Tensor, speech: Speech) -> Callable[[int], tuple[int, float]]:
+        """Best token after each of (T, D) states, and its log-probability."""
+        scores = self.next_token_scores(states)
+        best = scores.max(-1)
+        tokens, values = best.indices.tolist(), best.values.tolist()
 
-    def ends_step(self, token: int) -> bool:
-        """Whether a token ends the words of a step."""
-        return token in (self.end, self.lvlm.tokenizer.eos_token_id)
+        def choose(place: int) -> tuple[int, float]:
+            if speech.must_end or tokens[place] in self.form.ends:
+                # Whatever ended the step, a full stop is written.
+                return self.end, float(scores[place, self.end])
+            return tokens[place], values[place]
+
+        return choose
 
     def words(self, step: list[int]) -> str:
         """Text of a step; [SEG] spelt in letters loses its brackets, so that one stays unique."""
         text: str = self.lvlm.tokenizer.decode(step)
         return text.replace(SEG_TOKEN, SEG_TOKEN.strip("[]")).strip()
 
-    def _next_tokens(self, states: Tensor) -> tuple[list[int], list[float]]:
-        """Greedy choice after each of (T, D) states, and its log-probability."""
-        best = self.next_token_scores(states).max(-1)
-        return best.indices.tolist(), best.values.tolist()
-
     def next_token_scores(self, states: Tensor) -> Tensor:
-        """(..., D) to log-probabilities (..., vocabulary): no special token but the end."""
-        scores = self.lvlm.logits(states)
+        """(..., D) to log-probabilities (..., vocabulary); special tokens are never chosen."""
+        scores = self.lvlm.logits(states).log_softmax(-1)
         scores[..., self._barred] = -torch.inf
-        return scores.log_softmax(-1)
-
-    def draft(self, step: list[int]) -> list[int]:
-        """What followed the longest ending of `step` in an earlier answer's step."""
-        for length in range(min(len(step), MAX_DRAFT_MATCH), 0, -1):
-            ending = step[-length:]
-            for draft in reversed(self._drafts):
-                for start in range(len(draft) - length):
-                    if draft[start : start + length] == ending:
-                        return draft[start + length :]
-        return []
-
-    def _diagnose(
-        self, states: Tensor, cache: Any, head_logits: Tensor | None
-    ) -> tuple[dict[str, float], list[int]]:
-        """Probability by label, most likely first, and the tokens of that one."""
-        if self.labels:
-            spoken = self._label_scores(states, cache, list(self.labels.values()))
-            ranked = self.weigh(spoken, head_logits)
-            return ranked, self.labels[next(iter(ranked))]
-        step, _ = self._free_step(states, copy.deepcopy(cache))
-        ids = [*step, self.end]
-        score = self._label_scores(states, cache, [ids])[0]
-        return {self.words(step) or UNKNOWN_DIAGNOSIS: math.exp(score)}, ids
+        return scores
 
     def weigh(self, spoken: list[float], head_logits: Tensor | None) -> dict[str, float]:
         """Probability by label, most likely first.
@@ -243,10 +213,10 @@ class AnswerDecoder:
         pairs = zip(self.labels, scores.softmax(0).tolist(), strict=True)
         return dict(sorted(pairs, key=lambda pair: -pair[1]))
 
-    def _label_scores(self, states: Tensor, cache: Any, labels: list[list[int]]) -> list[float]:
+    def _label_scores(self, state: Tensor, cache: Any) -> list[float]:
         """Log-probability of each label's tokens, all in one call over their prefix tree."""
-        tree = LabelTree.of(labels)
-        context = states[0, -1:]
+        tree = LabelTree.of(list(self.labels.values()))
+        context = state[None]
         if tree.tokens:
             context = torch.cat([context, self.lvlm.tree_states(tree.tokens, tree.parents, cache)])
         return tree.scores(self.lvlm.logits(context))
@@ -287,8 +257,3 @@ class LabelTree:
             sum(float(log_probabilities[node + 1, token]) for node, token in steps)
             for steps in self.steps
         ]
-
-
-def _agreement(draft: list[int], chosen: list[int]) -> int:
-    """How many leading tokens of a draft are the chosen ones."""
-    return next((n for n, token in enumerate(draft) if token != chosen[n]), len(draft))

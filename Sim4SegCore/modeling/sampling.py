@@ -9,21 +9,21 @@ so that an answer depends on its seed alone, never on the others beside it.
 from __future__ import annotations
 
 import copy
-import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .answer import UNKNOWN_DIAGNOSIS, Answer
-from .generation import MAX_STEP_TOKENS, AnswerDecoder, Generated, LabelTree, Opening
+from .answer import Answer
+from .generation import AnswerDecoder, LabelTree, Opening
 from .lvlm import LVLM, ancestors
+from .speech import Speech
 
 CHUNK = 16
-"""Tokens of one answer that one call verifies at most."""
+"""Tokens of one answer that one call verifies; a sampled one leaves its draft soon."""
 
 
 @dataclass(frozen=True)
@@ -90,18 +90,12 @@ class _Row:
     """One answer as it grows.
 
     Attributes:
-        pending: tokens that are certain but were not fed yet; never empty before the end.
-        lead: how many of the leads were said.
-        log_probabilities: of the words of each step, their full stop's with them.
-        last_state: that the diagnosis is predicted from.
+        last_state: (D,) after the last token that was fed.
     """
 
+    speech: Speech
     numbers: random.Random
-    pending: list[int]
-    lead: int = 1
-    steps: list[list[int]] = field(default_factory=lambda: [[]])
-    log_probabilities: list[float] = field(default_factory=lambda: [0.0])
-    last_state: Tensor | None = None
+    last_state: Tensor
 
 
 class AnswerSampler:
@@ -113,127 +107,64 @@ class AnswerSampler:
 
     @torch.inference_mode()
     def sample(
-        self,
-        opening: Opening,
-        greedy: Generated,
-        seeds: Sequence[str],
-        diagnosis_logits: Tensor | None = None,
+        self, opening: Opening, seeds: Sequence[str], diagnosis_logits: Tensor | None = None
     ) -> list[SampledWords]:
         """One answer per seed.
 
         Args:
             opening: with a cache that was not used up; left as it is.
-            greedy: the answer that serves as draft.
             diagnosis_logits: see `AnswerDecoder.complete`.
         """
         decoder = self.decoder
         branches = Branches(decoder.lvlm, opening.cache, len(seeds))
-        rows = [_Row(random.Random(seed), []) for seed in seeds]
+        rows = [_Row(Speech(decoder.form), random.Random(seed), opening.state) for seed in seeds]
         for row in rows:
-            self._choose(row, opening.states[0, -1])
-        while any(row.pending for row in rows):
-            chunks = [self._chunk(row, greedy) for row in rows]
+            row.speech.say(*self._drawn(row, opening.state[None])(0))
+        while any(row.speech.pending for row in rows):
+            chunks = [decoder.drafts.chunk(row.speech, CHUNK) for row in rows]
             decoder.between_calls()
-            states = branches.feed(chunks)
-            for index, (row, chunk) in enumerate(zip(rows, chunks, strict=True)):
+            for index, states in enumerate(branches.feed(chunks)):
+                row, chunk = rows[index], chunks[index]
                 if chunk:
-                    branches.keep(index, self._walk(row, chunk, states[index]))
+                    kept = row.speech.follow(chunk, self._drawn(row, states))
+                    branches.keep(index, kept)
+                    row.last_state = states[kept - 1]
         chosen = self._diagnoses(rows, branches, diagnosis_logits)
-        return [self._words(row, labels) for row, labels in zip(rows, chosen, strict=True)]
+        return [
+            SampledWords(
+                decoder.answer(row.speech, next(iter(probabilities))),
+                probabilities,
+                decoder.fluency(row.speech),
+            )
+            for row, probabilities in zip(rows, chosen, strict=True)
+        ]
 
-    def _is_complete(self, row: _Row) -> bool:
-        return row.lead == len(self.decoder.leads) and bool(self.decoder.labels)
+    def _drawn(self, row: _Row, states: Tensor) -> Callable[[int], tuple[int, float]]:
+        """A token after one of (T, D) states by the row's own random numbers."""
+        end = self.decoder.end
+        scores = self.decoder.next_token_scores(states).double().cpu()
+        likely = (scores / self.temperature).softmax(-1).cumsum(-1)
 
-    def _chunk(self, row: _Row, greedy: Generated) -> list[int]:
-        """Certain tokens, and those that are likely to follow."""
-        if not row.pending or self._is_complete(row):
-            return row.pending
-        return [*row.pending, *self._draft(row, greedy)][: max(CHUNK, len(row.pending))]
+        def choose(place: int) -> tuple[int, float]:
+            drawn = row.numbers.random() * float(likely[place, -1])
+            token = int(torch.searchsorted(likely[place], drawn, right=True))
+            if row.speech.must_end or token in self.decoder.form.ends:
+                token = end
+            return token, float(scores[place, token])
 
-    def _draft(self, row: _Row, greedy: Generated) -> list[int]:
-        step, number = row.steps[-1], len(row.steps) - 1
-        if number >= len(greedy.steps) or greedy.steps[number][: len(step)] != step:
-            return self.decoder.draft(step)
-        draft = greedy.steps[number][len(step) :]
-        for lead, following in zip(
-            self.decoder.leads[number + 1 :], greedy.steps[number + 1 :], strict=False
-        ):
-            draft = [*draft, self.decoder.end, *lead, *following]
-        return draft
-
-    def _walk(self, row: _Row, chunk: list[int], states: Tensor) -> int:
-        """Choose tokens along a chunk as far as it holds; returns how many of it count."""
-        kept = len(row.pending)
-        row.pending = []
-        while True:
-            if self._is_complete(row):
-                row.last_state = states[kept - 1]
-                return kept
-            self._choose(row, states[kept - 1])
-            agreed = 0
-            for token, drafted in zip(row.pending, chunk[kept:], strict=False):
-                if token != drafted:
-                    break
-                agreed += 1
-            kept += agreed
-            row.pending = row.pending[agreed:]
-            if row.pending or not agreed:
-                return kept
-
-    def _choose(self, row: _Row, state: Tensor) -> None:
-        """Draw the next token; the lead that follows the end of a step is certain with it."""
-        decoder, step = self.decoder, row.steps[-1]
-        token = decoder.end
-        if len(step) < MAX_STEP_TOKENS:
-            log_probabilities = decoder.next_token_scores(state).double().cpu()
-            tempered = (log_probabilities / self.temperature).softmax(0).cumsum(0)
-            drawn = torch.tensor(row.numbers.random() * float(tempered[-1]), dtype=torch.float64)
-            token = int(torch.searchsorted(tempered, drawn, right=True))
-            row.log_probabilities[-1] += float(log_probabilities[token])
-        if not decoder.ends_step(token):
-            step.append(token)
-            row.pending = [token]
-            return
-        row.lead += 1
-        if row.lead <= len(decoder.leads):
-            row.pending = [decoder.end, *decoder.leads[row.lead - 1]]
-        if row.lead < len(decoder.leads) + (not decoder.labels):
-            row.steps.append([])
-            row.log_probabilities.append(0.0)
+        return choose
 
     def _diagnoses(
         self, rows: Sequence[_Row], branches: Branches, head_logits: Tensor | None
     ) -> list[dict[str, float]]:
         decoder = self.decoder
         if not decoder.labels:
-            return [
-                {
-                    decoder.words(row.steps[-1]) or UNKNOWN_DIAGNOSIS: math.exp(
-                        row.log_probabilities[-1]
-                    )
-                }
-                for row in rows
-            ]
+            return [decoder.free_diagnosis(row.speech) for row in rows]
         tree = LabelTree.of(list(decoder.labels.values()))
-        states = torch.stack([_given(row.last_state) for row in rows])[:, None]
+        states = torch.stack([row.last_state for row in rows])[:, None]
         if tree.tokens:
             states = torch.cat([states, branches.tree(tree.tokens, tree.parents)], dim=1)
         return [
             decoder.weigh(tree.scores(logits), head_logits)
             for logits in decoder.lvlm.logits(states)
         ]
-
-    def _words(self, row: _Row, probabilities: dict[str, float]) -> SampledWords:
-        before = len(self.decoder.leads) - 1
-        steps = row.steps[:before]
-        count = sum(len(step) + 1 for step in steps)
-        return SampledWords(
-            self.decoder.answer(steps, next(iter(probabilities))),
-            probabilities,
-            sum(row.log_probabilities[:before]) / max(1, count),
-        )
-
-
-def _given(state: Tensor | None) -> Tensor:
-    assert state is not None
-    return state

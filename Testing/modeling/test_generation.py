@@ -20,9 +20,10 @@ from Sim4SegCore.modeling.answer import (
     Answer,
     named_target,
 )
-from Sim4SegCore.modeling.generation import MAX_STEP_TOKENS, AnswerDecoder, Generated
+from Sim4SegCore.modeling.generation import AnswerDecoder, Generated
 from Sim4SegCore.modeling.lvlm import LVLM
 from Sim4SegCore.modeling.sim4seg import Sim4SegModel
+from Sim4SegCore.modeling.speech import MAX_STEP_TOKENS
 
 
 def assert_form(lvlm: LVLM, generated: Generated) -> None:

@@ -13,6 +13,7 @@ from tiny import DIAGNOSES, QUERY, compact_model, framed, picture
 from Sim4SegCore.modeling.generation import AnswerDecoder, Generated, Opening
 from Sim4SegCore.modeling.sampling import AnswerSampler, SampledWords
 from Sim4SegCore.modeling.sim4seg import Sim4SegModel
+from Sim4SegCore.modeling.speech import Drafts
 
 SEEDS = [f"0/{number}" for number in range(5)]
 
@@ -35,7 +36,7 @@ def drawn(
     opening = opened(model, decoder)
     used_up = dataclasses.replace(opening, cache=copy.deepcopy(opening.cache))
     greedy = decoder.complete(used_up)
-    return greedy, AnswerSampler(decoder, temperature).sample(opening, greedy, seeds)
+    return greedy, AnswerSampler(decoder, temperature).sample(opening, seeds)
 
 
 def test_every_answer_has_the_form(model: Sim4SegModel) -> None:
@@ -68,7 +69,7 @@ def test_an_answer_does_not_depend_on_those_beside_it(
 def test_drafts_change_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     compact = compact_model(seed=1)
     _, with_drafts = drawn(compact, SEEDS)
-    monkeypatch.setattr(AnswerSampler, "_draft", lambda self, row, greedy: [])
+    monkeypatch.setattr(Drafts, "chunk", lambda self, speech, longest=0: speech.pending)
     _, without = drawn(compact, SEEDS)
     assert [w.answer for w in with_drafts] == [w.answer for w in without]
 
@@ -87,11 +88,11 @@ def test_draws_follow_the_networks_probabilities() -> None:
     compact = compact_model(seed=2)
     decoder = AnswerDecoder(compact.lvlm, DIAGNOSES)
     opening = opened(compact, decoder)
-    expected = decoder.next_token_scores(opening.states[0, -1]).exp()
+    expected = decoder.next_token_scores(opening.state).exp()
     used_up = dataclasses.replace(opening, cache=copy.deepcopy(opening.cache))
-    greedy = decoder.complete(used_up)
+    decoder.complete(used_up)
     seeds = [f"9/{number}" for number in range(160)]
-    answers = AnswerSampler(decoder, 1.0).sample(opening, greedy, seeds)
+    answers = AnswerSampler(decoder, 1.0).sample(opening, seeds)
     first = [compact.lvlm.encode(f"{words.answer.modality} ") for words in answers]
     likely = int(expected.argmax())
     share = sum(ids[:1] == [likely] for ids in first) / len(first)
@@ -103,8 +104,8 @@ def test_sampling_leaves_the_opening_as_it_was(model: Sim4SegModel) -> None:
     decoder = AnswerDecoder(model.lvlm, DIAGNOSES)
     opening = opened(model, decoder)
     used_up = dataclasses.replace(opening, cache=copy.deepcopy(opening.cache))
-    greedy = decoder.complete(used_up)
+    decoder.complete(used_up)
     sampler = AnswerSampler(decoder, 1.0)
-    first = sampler.sample(opening, greedy, SEEDS[:2])
-    again = sampler.sample(opening, greedy, SEEDS[:2])
+    first = sampler.sample(opening, SEEDS[:2])
+    again = sampler.sample(opening, SEEDS[:2])
     assert [words.answer for words in first] == [words.answer for words in again]
