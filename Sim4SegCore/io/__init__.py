@@ -1,4 +1,5 @@
-"""Files in, files out: one 2D image becomes a Case, one mask goes back in the Case's geometry.
+"""Files in, files out: an image becomes a Case, a volume a VolumeCase, masks go back in their
+geometry.
 
 Every format's trouble ends here, as one sentence in a Sim4SegError. Messages name the file and
 never what is inside it, since DICOM headers identify patients. Knows nothing of models.
@@ -8,6 +9,14 @@ Importing the package is cheap: PIL, SimpleITK and pydicom are loaded with the f
 
 from .problems import explain_os_error, quoted
 from .reading import read_case
-from .writing import write_mask
+from .volumes import read_volume_case
+from .writing import write_mask, write_volume_mask
 
-__all__ = ["explain_os_error", "quoted", "read_case", "write_mask"]
+__all__ = [
+    "explain_os_error",
+    "quoted",
+    "read_case",
+    "read_volume_case",
+    "write_mask",
+    "write_volume_mask",
+]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,14 @@ from numpy.typing import NDArray
 
 from ..case import Case
 from ..errors import Sim4SegError
+from ..volume.case import VolumeCase
 from .problems import cannot_read
 
 MAX_PIXELS = 89_478_485
 """Largest accepted height x width; the size from which PIL suspects a decompression bomb."""
+
+MAX_VOXELS = 2**31
+"""Largest accepted volume; 4 GiB of 16-bit voxels."""
 
 
 def choose_slice(path: Path, count: int, slice_index: int | None) -> int:
@@ -38,10 +44,29 @@ def check_pixel_count(path: Path, width: int, height: int) -> None:
         )
 
 
+def check_voxel_count(path: Path, size: Sequence[int]) -> None:
+    """To be called before memory is taken for them."""
+    if math.prod(size) > MAX_VOXELS:
+        raise cannot_read(
+            path,
+            f"{' x '.join(map(str, size))} voxels are more than the {MAX_VOXELS} allowed; "
+            "crop or downsample it",
+        )
+
+
 def make_case(path: Path, image: NDArray[Any], **fields: Any) -> Case:
     """The Case, in this machine's byte order, which torch insists on."""
     image = image.astype(image.dtype.newbyteorder("="), copy=False)
     try:
         return Case(image=image, source=path, **fields)
+    except Sim4SegError as error:
+        raise cannot_read(path, str(error)) from None
+
+
+def make_volume(path: Path, voxels: NDArray[Any], **fields: Any) -> VolumeCase:
+    """The VolumeCase, in this machine's byte order."""
+    voxels = voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
+    try:
+        return VolumeCase(voxels=voxels, source=path, **fields)
     except Sim4SegError as error:
         raise cannot_read(path, str(error)) from None

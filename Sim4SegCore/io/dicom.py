@@ -29,9 +29,23 @@ _Window = tuple[float, float]
 
 def read_dicom(path: Path, slice_index: int | None) -> Case:
     """The image, or frame `slice_index` of several."""
-    header = Header(path, _load(path))
-    frames = int(header.number("NumberOfFrames", default=0)) or 1
-    header = replace(header, frame=choose_slice(path, frames, slice_index))
+    header = load_dicom(path)
+    return read_frame(replace(header, frame=choose_slice(path, frame_count(header), slice_index)))
+
+
+def load_dicom(path: Path) -> Header:
+    """The whole file, its pixels not decoded yet."""
+    return Header(path, _load(path))
+
+
+def frame_count(header: Header) -> int:
+    """How many images the file holds."""
+    return int(header.number("NumberOfFrames", default=0)) or 1
+
+
+def read_frame(header: Header) -> Case:
+    """The image that the header speaks of."""
+    path = header.path
     width, height = header.number("Columns", default=0), header.number("Rows", default=0)
     check_pixel_count(path, int(width), int(height))
     pixels, window = _decode(header), _window(header)

@@ -18,12 +18,25 @@ from .dicom_place import place_along_normal
 from .problems import cannot_read, explain_os_error
 from .suffixes import DICOM_SUFFIXES
 
-_SORTING_KEYWORDS = ["Rows", "SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient"]
+_HEADER_KEYWORDS = [
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "Modality",
+    "BodyPartExamined",
+    "SeriesNumber",
+    "SeriesInstanceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "SpacingBetweenSlices",
+    "SliceThickness",
+]
 
 
 def read_dicom_folder(folder: Path, slice_index: int | None) -> Case:
     """The only DICOM image of a folder, or slice `slice_index` of its only series."""
-    headers = _image_headers(folder)
+    headers = image_headers(folder)
     if not headers:
         raise cannot_read(folder, "the folder holds no DICOM image; give an image file")
     if len(headers) == 1:
@@ -43,7 +56,8 @@ def read_dicom_folder(folder: Path, slice_index: int | None) -> Case:
     return replace(case, geometry=replace(case.geometry, spacing=spacing))
 
 
-def _image_headers(folder: Path) -> list[Header]:
+def image_headers(folder: Path) -> list[Header]:
+    """Headers, without pixels, of every DICOM image that lies in the folder."""
     try:
         files = sorted(folder.iterdir())
     except OSError as error:
@@ -56,7 +70,7 @@ def _image_header(path: Path) -> Header | None:
     with contextlib.suppress(MemoryError, *DICOM_ERRORS):
         if path.is_file() and (path.suffix.lower() in DICOM_SUFFIXES or is_dicom(path)):
             dataset = dcmread(
-                path, force=True, stop_before_pixels=True, specific_tags=_SORTING_KEYWORDS
+                path, force=True, stop_before_pixels=True, specific_tags=_HEADER_KEYWORDS
             )
             if "Rows" in dataset:
                 return Header(path, dataset)

@@ -18,7 +18,7 @@ from .problems import cannot_read, check_path_for_itk, decoding
 from .quiet import quiet_itk
 from .suffixes import NIFTI_SUFFIXES, NRRD_SUFFIXES
 
-_ERRORS = (RuntimeError,)  # all that SimpleITK makes of a C++ exception
+ITK_ERRORS = (RuntimeError,)  # all that SimpleITK makes of a C++ exception
 _DIRECTION_TOLERANCE = 1e-3
 
 
@@ -45,11 +45,11 @@ def _read_nifti(path: Path, slice_index: int | None) -> Case:
 def _read(path: Path, slice_index: int | None, kind: str, mask_suffix: str) -> Case:
     # MetaImage's own C++ prints its complaints instead of raising them.
     with quiet_itk(including_stderr=kind == "MetaImage"):
-        reader = _read_header(path, kind)
+        reader = read_header(path, kind)
         k = _choose_slice(path, reader.GetSize(), slice_index)
         _check_pixel_type(path, reader)
         _check_direction(path, reader.GetDimension(), reader.GetDirection())
-        with decoding(path, kind, _ERRORS):
+        with decoding(path, kind, ITK_ERRORS):
             volume = reader.Execute()
     image = _one_slice(volume, k)
     pixels: NDArray[Any] = SimpleITK.GetArrayFromImage(image)[0]
@@ -59,11 +59,12 @@ def _read(path: Path, slice_index: int | None, kind: str, mask_suffix: str) -> C
     return make_case(path, pixels, geometry=geometry, mask_suffix=mask_suffix)
 
 
-def _read_header(path: Path, kind: str) -> Any:
+def read_header(path: Path, kind: str) -> Any:
+    """SimpleITK's reader with the header read, and no voxels yet."""
     check_path_for_itk(path, "read")
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(os.fspath(path))
-    with decoding(path, kind, _ERRORS):
+    with decoding(path, kind, ITK_ERRORS):
         try:
             reader.ReadImageInformation()
         except RuntimeError as error:

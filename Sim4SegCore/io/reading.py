@@ -39,7 +39,7 @@ def read_case(path: str | Path, slice_index: int | None = None) -> Case:
             `slice_index` is missing or out of range.
     """
     path = Path(path)
-    head = _first_bytes(path)
+    head = first_bytes(path)
     with quiet_python():
         if head is None:
             from .dicom_folder import read_dicom_folder
@@ -48,7 +48,7 @@ def read_case(path: str | Path, slice_index: int | None = None) -> Case:
         return _reader_for(path, head)(path, slice_index)
 
 
-def _first_bytes(path: Path) -> bytes | None:
+def first_bytes(path: Path) -> bytes | None:
     """The start of a file, long enough to hold DICOM's magic; None for a folder."""
     try:
         if path.is_dir():
@@ -77,14 +77,14 @@ def _reader_for(path: Path, head: bytes) -> _Reader:
             from .itk import read_volume
 
             return read_volume
-        if not _may_be_bare_dicom(path):
+        if not may_be_bare_dicom(path):
             raise cannot_read(path, f"unsupported file type; convert it to {SUPPORTED}")
     from .dicom import read_dicom
 
     return read_dicom
 
 
-def _may_be_bare_dicom(path: Path) -> bool:
+def may_be_bare_dicom(path: Path) -> bool:
     """Scanners name files without extension, or by a number or UID."""
     suffix = path.suffix.lower()
     return suffix in DICOM_SUFFIXES or suffix == "" or suffix[1:].isdigit()

@@ -1,4 +1,4 @@
-"""One mask goes back in its image's geometry."""
+"""A mask goes back in its image's geometry."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..errors import Sim4SegError
 from .nifti import NIFTI_ERRORS, read_complete_header
 from .problems import check_path_for_itk, explain_os_error, quoted
 from .quiet import quiet_itk
-from .suffixes import MASK_SUFFIXES, NIFTI_SUFFIXES
+from .suffixes import MASK_SUFFIXES, NIFTI_SUFFIXES, VOLUME_MASK_SUFFIXES
 
 
 def write_mask(mask: NDArray[np.bool_], case: Case, path: str | Path) -> None:
@@ -42,13 +43,44 @@ def write_mask(mask: NDArray[np.bool_], case: Case, path: str | Path) -> None:
         raise Sim4SegError(
             f"cannot write {quoted(path)}: a mask is saved as {', '.join(MASK_SUFFIXES)}"
         )
+    if suffix == ".png":
+        _write_complete(path, suffix, lambda place: _write_png_mask(mask, place))
+    else:
+        check_path_for_itk(path, "write")
+        _write_complete(
+            path, suffix, lambda place: _write_itk_mask(mask[np.newaxis], case.geometry, place)
+        )
+
+
+def write_volume_mask(mask: NDArray[np.bool_], geometry: Geometry, path: str | Path) -> None:
+    """Write the mask of a volume, 0 and 1, so that it lies on the volume voxel for voxel.
+
+    The file appears complete or not at all.
+
+    Args:
+        mask: bool (k, j, i).
+        geometry: of the volume.
+        path: ends in .nii, .nii.gz or .nrrd; an existing file is replaced.
+
+    Raises:
+        Sim4SegError: if the extension is another or the file cannot be written.
+    """
+    path = Path(path)
+    suffix = next((s for s in VOLUME_MASK_SUFFIXES if path.name.lower().endswith(s)), None)
+    if suffix is None:
+        raise Sim4SegError(
+            f"cannot write {quoted(path)}: the mask of a volume is saved as "
+            f"{', '.join(VOLUME_MASK_SUFFIXES)}"
+        )
+    check_path_for_itk(path, "write")
+    _write_complete(path, suffix, lambda place: _write_itk_mask(mask, geometry, place))
+
+
+def _write_complete(path: Path, suffix: str, write: Callable[[Path], None]) -> None:
+    """Write under a temporary name and rename."""
     temporary = path.with_name(f".sim4seg-{uuid.uuid4().hex}{suffix}")
     try:
-        if suffix == ".png":
-            _write_png_mask(mask, temporary)
-        else:
-            check_path_for_itk(path, "write")
-            _write_itk_mask(mask, case.geometry, temporary)
+        write(temporary)
         temporary.replace(path)
     except OSError as error:
         raise explain_os_error(error, path, "write") from None
@@ -66,7 +98,7 @@ def _write_png_mask(mask: NDArray[np.bool_], path: Path) -> None:
 def _write_itk_mask(mask: NDArray[np.bool_], geometry: Geometry | None, path: Path) -> None:
     import SimpleITK
 
-    volume = mask.astype(np.uint8)[np.newaxis]
+    volume = mask.astype(np.uint8)
     image = SimpleITK.GetImageFromArray(volume)
     if geometry is not None:
         image.SetSpacing(geometry.spacing)
