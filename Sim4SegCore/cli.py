@@ -16,10 +16,11 @@ from pathlib import Path
 
 from .batch.command import add_batch_command
 from .case import Query, Result
-from .commands import serve
+from .commands import serve, slices
 from .errors import Sim4SegError
 from .output import RESEARCH_NOTICE, check_output_folder, result_to_dict
 from .scaling_config import ScalingConfig
+from .volume import VolumeResult
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "--masks", type=int, metavar="N", help="masks that are combined (default: likewise)"
     )
     segment.add_argument("--seed", type=int, help="of the sampled answers (default: 0)")
+    slices.configure(segment)
     segment.add_argument("--json", action="store_true", help="print result.json instead of text")
     segment.add_argument(
         "--overwrite", action="store_true", help="replace results in an output folder in use"
@@ -94,7 +96,11 @@ def _parser() -> argparse.ArgumentParser:
 def _segment(options: argparse.Namespace) -> None:
     query = Query(options.query)
     wanted = _scaling(options, ScalingConfig())
+    slices.check(options)
     check_output_folder(options.output, overwrite=options.overwrite)
+    if options.mode == slices.MODE:
+        _segment_slices(options, query)
+        return
     from .io import read_case
 
     case = read_case(options.image, slice_index=options.slice)
@@ -122,6 +128,19 @@ def _scaling(options: argparse.Namespace, default: ScalingConfig) -> ScalingConf
     return dataclasses.replace(default, **asked) if asked else None
 
 
+def _segment_slices(options: argparse.Namespace, query: Query) -> None:
+    result = slices.answer(options, query, _say)
+    if not options.json:
+        print(_describe_volume(result), flush=True)
+    folder = result.save(options.output, overwrite=options.overwrite)
+    if options.json:
+        from .volume.output import volume_result_to_dict
+
+        print(json.dumps(volume_result_to_dict(result), indent=2, ensure_ascii=False))
+    else:
+        print(_row("Written to", str(folder)))
+
+
 def _say(sentence: str) -> None:
     print(f"sim4seg: {sentence}", file=sys.stderr, flush=True)
 
@@ -142,7 +161,15 @@ def describe(result: Result) -> str:
     return "\n".join(_row(label, text) for label, text in rows)
 
 
-def _diagnosis_text(result: Result) -> str:
+def _describe_volume(result: VolumeResult) -> str:
+    rows = [("Diagnosis", _diagnosis_text(result)), *slices.rows(result)]
+    rows += [("Reasoning", result.reasoning)] if result.reasoning else []
+    rows += [("Warning", warning) for warning in result.warnings]
+    rows.append(("Note", RESEARCH_NOTICE))
+    return "\n".join(_row(label, text) for label, text in rows)
+
+
+def _diagnosis_text(result: Result | VolumeResult) -> str:
     diagnosis = result.diagnosis
     if diagnosis.uncertain:
         first = f"{diagnosis.label} ({diagnosis.confidence:.0%})"

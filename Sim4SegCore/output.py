@@ -14,7 +14,7 @@ import re
 import shutil
 import unicodedata
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,24 @@ def save_result(result: Result, folder: str | Path, overwrite: bool = False) -> 
     Raises:
         Sim4SegError: if the folder cannot be used or the disk is full.
     """
-    folder = Path(folder)
+    return save_folder(Path(folder), overwrite, lambda place: _write_files(result, place))
+
+
+def save_folder(folder: Path, overwrite: bool, write_files: Callable[[Path], list[str]]) -> Path:
+    """Bring files into a folder all together or not at all.
+
+    Args:
+        folder: created with its parents if missing.
+        overwrite: allow a folder that is not empty; only files of the same names are replaced.
+        write_files: writes into the folder that it is given and has to create, and names what it
+            wrote, the file that proves completeness last.
+
+    Returns:
+        The folder.
+
+    Raises:
+        Sim4SegError: if the folder cannot be used or the disk is full.
+    """
     check_output_folder(folder, overwrite)
     with _explained(folder), _removed_on_failure(_missing_parents(folder)):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +154,7 @@ def save_result(result: Result, folder: str | Path, overwrite: bool = False) -> 
         home = folder if folder.exists() else folder.parent
         staging = home / f".sim4seg-{uuid.uuid4().hex}"
         try:
-            names = _write_files(result, staging / "new")
+            names = write_files(staging / "new")
             if folder.exists():
                 _replace_files(names, staging, folder)
             else:

@@ -52,6 +52,7 @@ from .scaling import (
     vote,
 )
 from .scaling_config import ScalingConfig
+from .volume import SliceOptions, VolumeCase, VolumeResult
 
 ImageSource = Case | str | Path | NDArray[Any]
 UNNAMED_TARGET = "finding"
@@ -136,6 +137,18 @@ class Sim4Seg:
         checked = Query(query)
         self.set_image(image)
         return self.ask(checked.text, scaling)
+
+    def segment_volume(
+        self, volume: VolumeCase | str | Path, query: str, options: SliceOptions | None = None
+    ) -> VolumeResult:
+        """Answer one query about a volume, slice by slice; see `volume.inference`."""
+        from .volume.inference import segment_slices
+
+        if not isinstance(volume, VolumeCase):
+            from .io import read_volume_case
+
+            volume = read_volume_case(volume)
+        return segment_slices(self, volume, query, options)
 
     def set_image(self, image: ImageSource) -> None:
         """Read and encode an image; queries that follow share the work.

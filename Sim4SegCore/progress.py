@@ -27,3 +27,7 @@ class Step:
 Progress = Callable[[Step], None]
 """Called often, on the predictor's thread. What it raises ends the query and leaves the predictor
 usable: that is how a query is cancelled."""
+
+
+class StopAndKeepError(Exception):
+    """Raised by a listener to end a volume early and keep what was done until then."""

@@ -8,5 +8,7 @@ pictures that the model sees.
 from __future__ import annotations
 
 from .case import VolumeCase
+from .options import SliceOptions
+from .result import KeySlice, SliceScore, VolumeResult
 
-__all__ = ["VolumeCase"]
+__all__ = ["KeySlice", "SliceOptions", "SliceScore", "VolumeCase", "VolumeResult"]

@@ -1,0 +1,51 @@
+"""Islands and holes of a mask in three dimensions; whatever is changed is counted."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK
+from numpy.typing import NDArray
+
+from .result import Cleaning
+
+SMALLEST_ISLAND = 0.05
+"""Parts smaller than this share of the largest are taken for noise."""
+
+
+def clean(mask: NDArray[np.bool_]) -> Cleaning:
+    """Remove small islands and fill enclosed holes of a mask (k, j, i), in place."""
+    box = bounding_box(mask)
+    if box is None:
+        return Cleaning()
+    image = SimpleITK.GetImageFromArray(np.pad(mask[box], 1).astype(np.uint8))
+    labels = SimpleITK.ConnectedComponent(image, True)
+    sizes = np.bincount(SimpleITK.GetArrayViewFromImage(labels).ravel())
+    sizes[0] = 0
+    is_island = (sizes > 0) & (sizes < SMALLEST_ISLAND * sizes.max())
+    kept_labels = ~is_island
+    kept_labels[0] = False
+    kept = kept_labels[SimpleITK.GetArrayViewFromImage(labels)]
+    filled = SimpleITK.BinaryFillhole(SimpleITK.GetImageFromArray(kept.astype(np.uint8)))
+    cleaned = SimpleITK.GetArrayViewFromImage(filled)[1:-1, 1:-1, 1:-1] > 0
+    mask[box] = cleaned
+    return Cleaning(
+        islands_removed=int(is_island.sum()),
+        island_voxels=int(sizes[is_island].sum()),
+        hole_voxels=int(cleaned.sum() - kept.sum()),
+        parts=int(kept_labels[sizes > 0].sum()),
+    )
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
+    """The smallest box that holds the mask; None of an empty one."""
+    planes = np.array([plane.any() for plane in mask])
+    if not planes.any():
+        return None
+    shadow = np.logical_or.reduce(mask, axis=0)
+    k, j, i = (_extent(line) for line in (planes, shadow.any(1), shadow.any(0)))
+    return k, j, i
+
+
+def _extent(line: NDArray[np.bool_]) -> slice:
+    places = np.flatnonzero(line)
+    return slice(int(places[0]), int(places[-1]) + 1)

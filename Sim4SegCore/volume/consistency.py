@@ -1,0 +1,61 @@
+"""Slices that were segmented on their own, made to agree with their neighbours."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SMOOTHING_MM = 2.0
+MAX_SMOOTHING_SLICES = 2.0
+FADING = 0.5
+"""Beyond convincing slices, the target is followed down to this share of the threshold."""
+
+
+def smooth_along_stack(values: Tensor, slice_distance: float) -> Tensor:
+    """Gaussian mean over neighbouring slices; thick slices hardly change.
+
+    Args:
+        values: (N, ...) per slice.
+        slice_distance: mm between slices.
+
+    Returns:
+        float32 of the same shape; the ends are averaged over what is there.
+    """
+    sigma = min(SMOOTHING_MM / slice_distance, MAX_SMOOTHING_SLICES)
+    reach = min(math.ceil(2 * sigma), len(values) - 1)
+    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+    columns = (
+        values.float().flatten(1).T[:, None] if values.ndim > 1 else values.float()[None, None]
+    )
+    total = F.conv1d(columns, weights[None, None], padding=reach)
+    present = F.conv1d(torch.ones(1, 1, len(values)), weights[None, None], padding=reach)
+    return (total / present)[:, 0].T.reshape(values.shape)
+
+
+def followed_slices(presence: Tensor, masks: Tensor, threshold: float) -> Tensor:
+    """Slices that hold the target.
+
+    Convincing slices are taken; from each the mask is followed in both directions, as long as
+    the next slice's mask overlaps it and its presence is at least half convincing.
+
+    Args:
+        presence: (N,) probabilities.
+        masks: bool (N, P, P).
+        threshold: from which a slice convinces by itself.
+
+    Returns:
+        bool (N,).
+    """
+    has_mask = masks.flatten(1).any(1)
+    taken = (presence >= threshold) & has_mask
+    may_follow = (presence >= FADING * threshold) & has_mask
+    overlaps = (masks[1:] & masks[:-1]).flatten(1).any(1)
+    for near, far in ((range(len(taken) - 1), 1), (range(len(taken) - 1, 0, -1), -1)):
+        for number in near:
+            beside = number + far
+            if taken[number] and may_follow[beside] and overlaps[min(number, beside)]:
+                taken[beside] = True
+    return taken

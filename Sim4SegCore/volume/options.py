@@ -1,0 +1,30 @@
+"""How a volume is taken apart. Knows nothing of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import Sim4SegError
+
+
+@dataclass(frozen=True)
+class SliceOptions:
+    """How a volume is taken apart.
+
+    Attributes:
+        axis: see `view_slices`.
+        batch: slices at a time; None for what suits the device.
+        scouts: slices that read the query, to find the [SEG] state that all are asked with.
+        key_slices: at most so many are answered by the language model.
+    """
+
+    axis: str = "auto"
+    batch: int | None = None
+    scouts: int = 5
+    key_slices: int = 3
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and self.batch < 1:
+            raise Sim4SegError("the batch needs at least one slice")
+        if min(self.scouts, self.key_slices) < 1:
+            raise Sim4SegError("at least one scout and one key slice are needed")
