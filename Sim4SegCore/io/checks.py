@@ -21,11 +21,20 @@ MAX_VOXELS = 2**31
 """Largest accepted volume; 4 GiB of 16-bit voxels."""
 
 
-def choose_slice(path: Path, count: int, slice_index: int | None) -> int:
-    """The index asked for, checked; 0 where there is only one slice."""
+ALL_SLICES = "ask all of them with segment --mode slices"
+
+
+def choose_slice(path: Path, count: int, slice_index: int | None, or_else: str = "") -> int:
+    """The index asked for, checked; 0 where there is only one slice.
+
+    Args:
+        or_else: what else can be done with several, for people.
+    """
     if slice_index is None and count != 1:
         raise cannot_read(
-            path, f"it holds {count} slices; choose one with --slice K (0 to {count - 1})"
+            path,
+            f"it holds {count} slices; choose one with --slice K (0 to {count - 1})"
+            + (f", or {or_else}" if or_else else ""),
         )
     chosen = slice_index or 0
     if not 0 <= chosen < count:

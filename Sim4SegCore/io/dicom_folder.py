@@ -11,7 +11,7 @@ from pydicom import dcmread
 from pydicom.misc import is_dicom
 
 from ..case import Case
-from .checks import choose_slice
+from .checks import ALL_SLICES, choose_slice
 from .dicom import read_dicom
 from .dicom_header import DICOM_ERRORS, Header
 from .dicom_place import place_along_normal
@@ -45,7 +45,7 @@ def read_dicom_folder(folder: Path, slice_index: int | None) -> Case:
         raise cannot_read(
             folder,
             f"it holds {len(headers)} DICOM files; choose one, "
-            f"or use --slice K (0 to {len(headers) - 1})",
+            f"or use --slice K (0 to {len(headers) - 1}), or {ALL_SLICES}",
         )
     places, files = _order_series(folder, headers)
     case = read_dicom(files[choose_slice(folder, len(files), slice_index)], None)

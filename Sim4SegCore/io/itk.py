@@ -12,7 +12,7 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from ..case import Case, Geometry
-from .checks import check_pixel_count, choose_slice, make_case
+from .checks import ALL_SLICES, check_pixel_count, choose_slice, make_case
 from .nifti import NIFTI_ERRORS, read_complete_header, slice_is_finite
 from .problems import cannot_read, check_path_for_itk, decoding
 from .quiet import quiet_itk
@@ -89,7 +89,7 @@ def _choose_slice(path: Path, size: tuple[int, ...], slice_index: int | None) ->
             path, "its only slice does not lie along the third axis; reorder its axes first"
         )
     check_pixel_count(path, size[0], size[1])
-    return choose_slice(path, slices, slice_index)
+    return choose_slice(path, slices, slice_index, ALL_SLICES)
 
 
 def _check_pixel_type(path: Path, reader: Any) -> None:
