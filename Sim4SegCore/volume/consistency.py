@@ -14,25 +14,26 @@ FADING = 0.5
 """Beyond convincing slices, the target is followed down to this share of the threshold."""
 
 
-def smooth_along_stack(values: Tensor, slice_distance: float) -> Tensor:
-    """Gaussian mean over neighbouring slices; thick slices hardly change.
+def smooth_along_stack(values: Tensor, is_seen: Tensor, slice_distance: float) -> Tensor:
+    """Gaussian mean over neighbouring slices that were seen; thick slices hardly change.
 
     Args:
         values: (N, ...) per slice.
+        is_seen: bool (N,); the values of other slices count for nothing and stay as they are.
         slice_distance: mm between slices.
 
     Returns:
-        float32 of the same shape; the ends are averaged over what is there.
+        float32 of the same shape.
     """
     sigma = min(SMOOTHING_MM / slice_distance, MAX_SMOOTHING_SLICES)
     reach = min(math.ceil(2 * sigma), len(values) - 1)
-    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
-    columns = (
-        values.float().flatten(1).T[:, None] if values.ndim > 1 else values.float()[None, None]
-    )
-    total = F.conv1d(columns, weights[None, None], padding=reach)
-    present = F.conv1d(torch.ones(1, 1, len(values)), weights[None, None], padding=reach)
-    return (total / present)[:, 0].T.reshape(values.shape)
+    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)[None, None]
+    counted = is_seen.float()
+    columns = values.float().reshape(len(values), -1).T[:, None]
+    total = F.conv1d(columns * counted, weights, padding=reach)
+    present = F.conv1d(counted[None, None], weights, padding=reach)
+    smooth = torch.where(is_seen, total / present.clamp_min(1e-6), columns)
+    return smooth[:, 0].T.reshape(values.shape)
 
 
 def followed_slices(presence: Tensor, masks: Tensor, threshold: float) -> Tensor:

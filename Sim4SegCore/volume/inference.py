@@ -82,7 +82,8 @@ class _SliceWise:
 
     def run(self) -> VolumeResult:
         looked = self._timed("slices", self._look)
-        presence = smooth_along_stack(looked.presence, self._view.spacing[0])
+        distance = self._view.spacing[0]
+        presence = smooth_along_stack(looked.presence, looked.is_seen, distance)
         mask, cleaning = self._timed("masks", lambda: self._mask(looked, presence))
         areas = self._areas(mask)
         answered, was_stopped = self._timed("answer", lambda: self._answers(looked, areas))
@@ -124,7 +125,8 @@ class _SliceWise:
     def _mask(self, looked: Looked, presence: torch.Tensor) -> tuple[NDArray[np.bool_], Cleaning]:
         """bool (k, j, i) on the volume's own voxels."""
         config = self._predictor.model.config
-        logits = smooth_along_stack(looked.mask_logits, self._view.spacing[0])
+        distance = self._view.spacing[0]
+        logits = smooth_along_stack(looked.mask_logits, looked.is_seen, distance)
         least = math.log(config.mask_threshold / (1 - config.mask_threshold))
         taken = followed_slices(presence, logits > least, config.presence_threshold)
         frame = self._pictures.frame(config.segmenter.image_size)

@@ -48,6 +48,13 @@ class Looked:
     warnings: list[str]
     was_stopped: bool = False
 
+    @property
+    def is_seen(self) -> Tensor:
+        """bool (N,)."""
+        seen = torch.zeros(len(self.presence), dtype=torch.bool)
+        seen[self.seen] = True
+        return seen
+
 
 class SliceLooker:
     """Scouts first, then all slices with the [SEG] state of the scout that is surest."""

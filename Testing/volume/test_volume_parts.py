@@ -69,17 +69,28 @@ def test_8_bit_volumes_are_shown_as_stored():
 # ------------------------------------------------------------------------------- consistency
 
 
+ALL_SEEN = torch.ones(9, dtype=torch.bool)
+
+
 def test_smoothing_keeps_constants_and_leaves_thick_slices_alone():
     values = torch.rand(9, 4, 5)
-    assert torch.allclose(smooth_along_stack(torch.full((9, 4, 5), 0.3), 1.0), torch.tensor(0.3))
-    assert torch.allclose(smooth_along_stack(values, 20.0), values, atol=1e-6)
-    smooth = smooth_along_stack(values, 1.0)
+    even = smooth_along_stack(torch.full((9, 4, 5), 0.3), ALL_SEEN, 1.0)
+    assert torch.allclose(even, torch.tensor(0.3))
+    assert torch.allclose(smooth_along_stack(values, ALL_SEEN, 20.0), values, atol=1e-6)
+    smooth = smooth_along_stack(values, ALL_SEEN, 1.0)
     assert smooth.std(0).mean() < values.std(0).mean()
-    assert smooth_along_stack(values[:2], 0.01).shape == (2, 4, 5)
+    assert smooth_along_stack(values[:2], ALL_SEEN[:2], 0.01).shape == (2, 4, 5)
     peak = torch.zeros(9)
     peak[4] = 1
-    spread = smooth_along_stack(peak, 1.0)
+    spread = smooth_along_stack(peak, ALL_SEEN, 1.0)
     assert torch.allclose(spread, spread.flip(0)) and spread.argmax() == 4
+
+
+def test_slices_that_were_not_seen_do_not_blur_their_neighbours():
+    values = torch.full((9,), 0.8)
+    values[4:] = -30.0
+    smooth = smooth_along_stack(values, values > 0, 1.0)
+    assert torch.allclose(smooth, values)
 
 
 def squares(*columns):

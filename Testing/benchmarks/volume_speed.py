@@ -1,0 +1,181 @@
+"""Slices per second of a volume with the embedded model, against named baselines in one run.
+
+    python Testing/benchmarks/volume_speed.py [--slices 60] [--side 512] [--memory]
+
+Baselines: `one by one` answers every slice as `sim4seg segment --slice` would, with everything
+loaded; `SliceInferer` is MONAI's around the same network with a [SEG] state that is given, so
+that it does only part of our work. `--memory` instead measures how far resident memory rises
+above the volume itself. Prints seconds and ratios; asserts nothing. Seconds are of CPU time on
+one thread, so that a busy machine gives the same ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.inferers import SliceInferer
+from torch import Tensor
+
+from Sim4SegCore import Geometry, Sim4Seg
+from Sim4SegCore.volume import SliceOptions, VolumeCase, VolumeResult
+from Sim4SegCore.volume.grounding import SliceGrounder
+from Sim4SegCore.volume.looking import CPU_BATCH
+from Sim4SegCore.volume.slice_view import view_slices
+from Sim4SegCore.volume.slices import SlicePictures
+from Sim4SegCore.volume.windows import choose_window
+
+CLOCK = time.process_time
+QUERY = "Is there a tumor? Segment it and tell me what it is."
+GEOMETRY = Geometry((0.5, 0.5, 2.0), (0.0,) * 3, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+
+
+def drawn_head(slices: int, side: int) -> VolumeCase:
+    """An ellipsoid with a bright ball inside, int16."""
+    rows, columns = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j].astype(np.float32)
+    voxels = np.zeros((slices, side, side), np.int16)
+    noise = np.random.default_rng(0).integers(0, 60, (side, side), dtype=np.int16)
+    for k, height in enumerate(np.linspace(-1, 1, slices)):
+        head = (rows / 0.85) ** 2 + (columns / 0.7) ** 2 + height**2 < 1
+        ball = (rows - 0.2) ** 2 + (columns - 0.25) ** 2 + height**2 < 0.05
+        voxels[k] = head * 350 + ball * 400 + np.roll(noise, 7 * k)
+    return VolumeCase(voxels, GEOMETRY, modality="MR")
+
+
+def run_slices(predictor: Sim4Seg, case: VolumeCase) -> tuple[float, VolumeResult]:
+    """Seconds of a whole answer in batches."""
+    started = CLOCK()
+    result = predictor.segment_volume(case, QUERY)
+    return CLOCK() - started, result
+
+
+def run_one_by_one(predictor: Sim4Seg, case: VolumeCase, count: int) -> float:
+    """Seconds per slice, over `count` slices."""
+    pictures = pictures_of(case)
+    numbers = np.linspace(0, len(pictures) - 1, count).astype(int)
+    started = CLOCK()
+    for number in numbers:
+        predictor.segment(pictures.case(int(number)), QUERY)
+    return (CLOCK() - started) / count
+
+
+def pictures_of(case: VolumeCase) -> SlicePictures:
+    view = view_slices(case.geometry, case.shape)
+    return SlicePictures(case, view, choose_window(case, QUERY))
+
+
+class GroundedSlices(torch.nn.Module):
+    """The network as MONAI wants it: windowed slices (B, 1, H, W) to logits (B, 1, H, W)."""
+
+    def __init__(self, predictor: Sim4Seg, case: VolumeCase) -> None:
+        super().__init__()
+        pictures = pictures_of(case)
+        self.grounder = SliceGrounder(predictor.model, pictures, QUERY)
+        self.frame = pictures.frame(predictor.model.config.segmenter.image_size)
+        self.seg_state = self.grounder.scout([len(pictures) // 2]).seg_states[0]
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.grounder.pictures = _Given(images, self.grounder.pictures)
+        evidence = self.grounder.ground(range(len(images)), self.seg_state)
+        return self.frame.invert(evidence.mask_logits[:, None].float())
+
+
+class _Given(SlicePictures):
+    """Slices that were cut out by somebody else."""
+
+    def __init__(self, images: Tensor, like: SlicePictures) -> None:
+        self._images = images
+        self.size = like.size
+        self._view = like._view
+
+    def _shown(self, number: int) -> np.ndarray:
+        return self._images[number, 0].to(torch.uint8).numpy()
+
+
+def run_slice_inferer(predictor: Sim4Seg, case: VolumeCase) -> float:
+    """Seconds of MONAI's inferer over the windowed volume, thresholded at the end."""
+    network = GroundedSlices(predictor, case)
+    started = CLOCK()
+    window = choose_window(case, QUERY)
+    volume = torch.from_numpy(np.stack([window.to_uint8(plane) for plane in case.voxels]))
+    side = case.shape[1]
+    inferer = SliceInferer(roi_size=(side, side), sw_batch_size=CPU_BATCH, spatial_dim=0)
+    with torch.inference_mode():
+        logits = inferer(volume[None, None].float(), network)
+    assert isinstance(logits, Tensor)
+    _ = (logits[0, 0] > 0).numpy()
+    return CLOCK() - started
+
+
+def run_saving(result: VolumeResult) -> float:
+    """Seconds of writing the mask, without pictures."""
+    from Sim4SegCore.io import write_volume_mask
+
+    with tempfile.TemporaryDirectory() as folder:
+        started = CLOCK()
+        write_volume_mask(result.mask, result.case.geometry, Path(folder) / "mask.nii.gz")
+        return CLOCK() - started
+
+
+def run_framing(case: VolumeCase, side: int) -> float:
+    """Seconds of windowing and resizing every slice for the model."""
+    pictures = pictures_of(case)
+    frame = pictures.frame(side)
+    started = CLOCK()
+    for start in range(0, len(pictures), CPU_BATCH):
+        pictures.framed(range(start, min(start + CPU_BATCH, len(pictures))), frame)
+    return CLOCK() - started
+
+
+def peak_gigabytes() -> float:
+    """Highest resident memory so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+
+
+def compare(slices: int, side: int) -> None:
+    predictor = Sim4Seg.from_pretrained(device="cpu")
+    case = drawn_head(slices, side)
+    predictor.segment_volume(drawn_head(4, side), QUERY)
+    seconds, result = run_slices(predictor, case)
+    print(f"{slices} slices of {side}x{side}: {seconds:.2f} s, {slices / seconds:.1f} slices/s")
+    print("  by stage: " + ", ".join(f"{name} {s:.2f} s" for name, s in result.timing.items()))
+    alone = run_one_by_one(predictor, case, min(slices, 12))
+    print(f"one by one: {1 / alone:.1f} slices/s; batched is {alone * slices / seconds:.1f} x")
+    inferer = run_slice_inferer(predictor, case)
+    print(f"SliceInferer: {inferer:.2f} s; ours takes {seconds / inferer:.2f} x of it")
+    framing = run_framing(case, predictor.model.config.lvlm.image_size)
+    handled = framing + result.timing["masks"] + run_saving(result)
+    print(f"resampling, masks and export: {handled:.2f} s, {handled / seconds:.0%} of inference")
+
+
+def measure_memory(slices: int, side: int) -> None:
+    predictor = Sim4Seg.from_pretrained(device="cpu")
+    predictor.segment_volume(drawn_head(4, 64), QUERY)
+    case = drawn_head(slices, side)
+    before, volume = peak_gigabytes(), case.voxels.nbytes / 1024**3
+    result = predictor.segment_volume(case, QUERY, SliceOptions())
+    with tempfile.TemporaryDirectory() as folder:
+        result.save(Path(folder) / "out")
+    print(
+        f"volume {volume:.2f} GiB; model and volume {before:.2f} GiB; peak {peak_gigabytes():.2f}"
+    )
+    print(f"on top of the volume: {peak_gigabytes() - volume:.2f} GiB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--slices", type=int, default=60)
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--memory", action="store_true", help="measure memory instead of time")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    (measure_memory if options.memory else compare)(options.slices, options.side)
+
+
+if __name__ == "__main__":
+    main()
