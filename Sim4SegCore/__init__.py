@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .case import Case, Diagnosis, Finding, Geometry, ModelIdentity, Query, Result
 from .errors import Sim4SegError
 from .scaling_config import ScalingConfig
+from .volume import SliceOptions, VolumeCase, VolumeResult
 
 if TYPE_CHECKING:
     from .predictor import Sim4Seg
@@ -26,6 +27,9 @@ __all__ = [
     "ScalingConfig",
     "Sim4Seg",
     "Sim4SegError",
+    "SliceOptions",
+    "VolumeCase",
+    "VolumeResult",
 ]
 
 

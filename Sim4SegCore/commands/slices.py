@@ -13,6 +13,7 @@ from ..case import Query
 from ..errors import Sim4SegError
 from ..progress import Step, StopAndKeepError
 from ..volume import SliceOptions, VolumeResult
+from ..volume.measuring import millilitres
 from ..volume.slice_view import AXIS_CHOICES
 
 MODE = "slices"
@@ -94,7 +95,7 @@ def rows(result: VolumeResult) -> list[tuple[str, str]]:
             lines.append(
                 (
                     "Size",
-                    f"{sizes['volume_ml']:.4g} ml, longest diameter "
+                    f"{millilitres(finding)}, longest diameter "
                     f"{sizes['longest_diameter_mm']:.3g} mm, {result.view.plane} slices "
                     f"{result.view.index_axis} = {first} to {last}",
                 )

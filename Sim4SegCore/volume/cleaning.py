@@ -6,6 +6,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
+from .boxes import bounding_box
 from .result import Cleaning
 
 SMALLEST_ISLAND = 0.05
@@ -34,18 +35,3 @@ def clean(mask: NDArray[np.bool_]) -> Cleaning:
         hole_voxels=int(cleaned.sum() - kept.sum()),
         parts=int(kept_labels[sizes > 0].sum()),
     )
-
-
-def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
-    """The smallest box that holds the mask; None of an empty one."""
-    planes = np.array([plane.any() for plane in mask])
-    if not planes.any():
-        return None
-    shadow = np.logical_or.reduce(mask, axis=0)
-    k, j, i = (_extent(line) for line in (planes, shadow.any(1), shadow.any(0)))
-    return k, j, i
-
-
-def _extent(line: NDArray[np.bool_]) -> slice:
-    places = np.flatnonzero(line)
-    return slice(int(places[0]), int(places[-1]) + 1)

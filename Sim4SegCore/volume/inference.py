@@ -217,6 +217,11 @@ class _SliceWise:
         if len({key.diagnosis.label for key in key_slices}) > 1:
             named = "; ".join(f"{key.index}: {key.diagnosis.label}" for key in key_slices)
             warnings.append(f"the key slices do not agree on the diagnosis ({named})")
+        if key_slices and finding.label != UNNAMED_TARGET and not _names(self._query, finding):
+            warnings.append(
+                f"the model understood the query to be about the {finding.label}, which it does "
+                "not name; the mask may show something else"
+            )
         if finding.present and key_slices and all(_says_absent(key) for key in key_slices):
             warnings.append("the reasoning says that nothing is visible, but a mask was found")
         return tuple(warnings)
@@ -238,6 +243,12 @@ def _paint(
     """
     for part in numbers.split(_RESTORED_AT_ONCE):
         target[part.numpy()] = (frame.invert(logits[part, None])[:, 0] > least).numpy()
+
+
+def _names(query: Query, finding: Finding) -> bool:
+    """Whether the query has any word of the finding's label, in singular or plural."""
+    asked = query.text.lower()
+    return any(word.rstrip("s") in asked for word in finding.label.lower().split())
 
 
 def _says_absent(key: KeySlice) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..case import Finding
+from .boxes import bounding_box
 from .case import VolumeCase
-from .cleaning import bounding_box
 
 _DIRECTIONS = 1024
 _AT_ONCE = 32
@@ -48,6 +49,12 @@ def measure_volume(mask: NDArray[np.bool_], case: VolumeCase, parts: int) -> dic
         measurements["intensity_mean"] = float(inside.mean())
         measurements["intensity_sd"] = float(inside.std())
     return measurements
+
+
+def millilitres(finding: Finding) -> str:
+    """The volume of a finding in three digits or whole numbers, for people."""
+    volume = finding.measurements["volume_ml"]
+    return f"{volume:.0f} ml" if volume >= 100 else f"{volume:.3g} ml"
 
 
 def _longest_diameter(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 from ..case import SCHEMA_VERSION, Finding
 from ..io import quoted, write_volume_mask
 from ..output import OVERLAY_FILE, RESEARCH_NOTICE, RESULT_FILE, save_folder
+from .measuring import millilitres
 from .result import KeySlice, SliceScore, VolumeResult
 
 MODE = "slices"
@@ -127,7 +128,7 @@ def _finding_sentence(result: VolumeResult, finding: Finding) -> str:
     sizes, (first, last) = finding.measurements, result.slice_range
     return (
         f"Found: {finding.label} (confidence {finding.confidence:.0%}), "
-        f"{sizes['volume_ml']:.3g} ml on slices {result.view.index_axis} = {first} to {last}, "
+        f"{millilitres(finding)} on slices {result.view.index_axis} = {first} to {last}, "
         f"longest diameter {sizes['longest_diameter_mm']:.3g} mm, in {sizes['regions']:.0f} "
         f"part{'s' if sizes['regions'] > 1 else ''}."
     )

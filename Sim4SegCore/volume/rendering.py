@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..rendering import DISCLAIMER
+from .measuring import millilitres
 from .result import VolumeResult
 
 if TYPE_CHECKING:
@@ -67,15 +68,21 @@ def montage(result: VolumeResult) -> Figure:
 
 
 def shown_slices(result: VolumeResult) -> list[int]:
-    """Which slices of the view the montage shows, ascending: a full row wherever there is one."""
+    """Which slices of the view the montage shows, ascending: a full row wherever there is
+    one, key slices among them."""
     marked = [n for n, plane in enumerate(result.view.of(result.mask)) if plane.any()]
     first, last = (marked[0], marked[-1]) if marked else (0, result.view.count - 1)
     missing = max(0, COLUMNS - (last - first + 1))
     first = max(0, min(first - missing // 2, result.view.count - COLUMNS))
     last = min(result.view.count - 1, max(last, first + COLUMNS - 1))
     count = min(COLUMNS * ROWS, last - first + 1)
-    spread = np.linspace(first, last, count)
-    return sorted({round(float(number)) for number in spread})
+    shown = {round(float(number)) for number in np.linspace(first, last, count)}
+    for key in result.key_slices:
+        number = result.view.index(key.index)  # its own inverse
+        if first <= number <= last and number not in shown:
+            shown.remove(min(shown, key=lambda other: abs(other - number)))
+            shown.add(number)
+    return sorted(shown)
 
 
 def _tile_height(result: VolumeResult) -> int:
@@ -154,7 +161,7 @@ def _draw_presence(figure: Figure, result: VolumeResult, height: int) -> None:
 def _write_header(figure: Figure, result: VolumeResult, height: int) -> None:
     finding = result.findings[0]
     if finding.present:
-        found = f"{finding.label}: {finding.measurements['volume_ml']:.3g} ml"
+        found = f"{finding.label}: {millilitres(finding)}"
     else:
         found = f"Nothing found for: {finding.label}"
     label = result.diagnosis.label

@@ -1,5 +1,7 @@
 """Slice-wise inference with a tiny model of random weights: its logic, not its quality."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -128,6 +130,21 @@ def test_empty_slices_are_not_looked_at(predictor):
     result = predictor.segment_volume(VolumeCase(voxels, noise_volume().geometry), QUERY)
     assert [score.presence is None for score in result.slices] == [True, True, *[False] * 4]
     assert not result.mask[0].any()
+
+
+@pytest.mark.parametrize(("label", "is_warned"), [("cardiomediastinum", True), ("polyps", False)])
+def test_an_answer_about_something_else_is_warned_of(predictor, monkeypatch, label, is_warned):
+    segment = predictor.segment
+
+    def understood(image, query):
+        result = segment(image, query)
+        finding = dataclasses.replace(result.findings[0], label=label)
+        return dataclasses.replace(result, findings=(finding,))
+
+    monkeypatch.setattr(predictor, "segment", understood)
+    result = predictor.segment_volume(noise_volume(), QUERY)
+    assert result.findings[0].label == label
+    assert any("which it does not name" in warning for warning in result.warnings) is is_warned
 
 
 # ------------------------------------------------------------------- progress, cancel, memory

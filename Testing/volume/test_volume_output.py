@@ -128,6 +128,7 @@ def test_the_montage_shows_slices_with_outlines(result):
     assert cyan.sum() > 200
     numbers = shown_slices(result)
     assert numbers == sorted(set(numbers)) and len(numbers) >= 4
+    assert {key.index for key in result.key_slices} <= {result.view.index(n) for n in numbers}
 
 
 def test_a_full_row_is_shown_of_a_small_finding(predictor):
@@ -150,6 +151,7 @@ def test_a_stack_of_a_drawn_lesion_is_outlined_on_its_slices(embedded):
     assert dice(found.mask[2], alone.mask) > 0.9
     assert found.findings[0].label == "skin lesion"
     assert {key.index for key in found.key_slices} <= set(range(1, 5))
+    assert not any("which it does not name" in warning for warning in found.warnings)
 
 
 def refuse(capsys, *arguments):
