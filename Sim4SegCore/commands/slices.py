@@ -56,6 +56,11 @@ def check(options: argparse.Namespace) -> None:
     if options.mode == MODE:
         if options.slice is not None:
             raise Sim4SegError("--mode slices looks at every slice; leave --slice out")
+        for name in ("samples", "masks", "seed"):
+            if getattr(options, name) is not None:
+                raise Sim4SegError(
+                    f"--{name} is about single images; leave it out with --mode slices"
+                )
         if options.axis not in (None, *AXIS_CHOICES):
             raise Sim4SegError(f"unknown axis '{options.axis}'; use {', '.join(AXIS_CHOICES)}")
         return

@@ -50,6 +50,7 @@ def volume_result_to_dict(result: VolumeResult) -> dict[str, Any]:
             }
             for finding in result.findings
         ],
+        "samples": {"answers": [], "masks": []},
         "claims": [],
         "report": volume_report(result),
         "warnings": list(result.warnings),
