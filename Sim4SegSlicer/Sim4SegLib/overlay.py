@@ -1,0 +1,87 @@
+"""The similarity map as a volume of one slice that is laid over the image. MRML, no Qt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import vtk
+from numpy.typing import NDArray
+from vtk.util.numpy_support import numpy_to_vtk
+
+from .planes import Matrix
+from .segments import put_beside
+from .volumes import SourceImage, matrix_of
+
+COLOURS = "vtkMRMLColorTableNodeFileInferno.txt"
+_FAINT = 0.05
+_MARK = "Sim4Seg.Similarity"
+
+
+def add_similarity(
+    scene: Any, volume_node: Any, image: SourceImage, similarity: NDArray[np.float32], first: int
+) -> Any:
+    """A new volume node with the map; only its slices are kept, not a volume full of zeros.
+
+    Args:
+        similarity: (slices, rows, columns), 0..1, in the pixels of the sent image.
+        first: index of its first slice in the sent image.
+
+    Returns:
+        vtkMRMLScalarVolumeNode, not shown yet; see `show_similarity`.
+    """
+    name = scene.GenerateUniqueName(f"{volume_node.GetName()} similarity")
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    node.SetAttribute(_MARK, "1")
+    node.SetAndObserveImageData(_image(similarity))
+    node.SetIJKToRASMatrix(matrix_of(_place(image, first)))
+    node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
+    node.CreateDefaultDisplayNodes()
+    display = node.GetScalarVolumeDisplayNode()
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevelMinMax(0.0, 1.0)
+    display.SetApplyThreshold(True)
+    display.SetLowerThreshold(_FAINT)
+    display.SetUpperThreshold(1.0)
+    if scene.GetNodeByID(COLOURS) is not None:
+        display.SetAndObserveColorNodeID(COLOURS)
+    put_beside(scene, node, volume_node)
+    return node
+
+
+def show_similarity(scene: Any, similarity_node: Any | None, opacity: float) -> None:
+    """Lay a map over the slice views, or take it away.
+
+    Args:
+        similarity_node: None, like an opacity of 0, shows no map.
+        opacity: 0..1.
+    """
+    is_shown = similarity_node is not None and opacity > 0
+    for composite in scene.GetNodesByClass("vtkMRMLSliceCompositeNode"):
+        if is_shown:
+            composite.SetForegroundVolumeID(similarity_node.GetID())
+            composite.SetForegroundOpacity(opacity)
+        elif _is_ours(scene.GetNodeByID(composite.GetForegroundVolumeID() or "")):
+            composite.SetForegroundVolumeID(None)
+
+
+def _is_ours(node: Any) -> bool:
+    return node is not None and node.GetAttribute(_MARK) is not None
+
+
+def _place(image: SourceImage, first: int) -> Matrix:
+    if image.plane is not None:
+        return image.plane.ijk_to_ras(image.ijk_to_ras, image.shape)
+    matrix = image.ijk_to_ras.copy()
+    matrix[:3, 3] += first * matrix[:3, 2]
+    return matrix
+
+
+def _image(values: NDArray[np.float32]) -> Any:
+    slices, rows, columns = values.shape
+    image = vtk.vtkImageData()
+    image.SetDimensions(columns, rows, slices)
+    scalars = numpy_to_vtk(np.ascontiguousarray(values).reshape(-1), deep=True)
+    scalars.SetName("similarity")
+    image.GetPointData().SetScalars(scalars)
+    return image

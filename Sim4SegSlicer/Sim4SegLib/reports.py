@@ -1,0 +1,62 @@
+"""Answers as text nodes, which are saved with the scene and found again in it. MRML, no Qt."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote, unquote
+
+import vtk
+
+from .report_text import as_markdown
+
+DOCUMENT_ATTRIBUTE = "Sim4Seg.Document"
+SEGMENTS_ATTRIBUTE = "Sim4Seg.Segments"
+SEGMENTATION_ROLE = "Sim4Seg.Segmentation"
+VOLUME_ROLE = "Sim4Seg.Volume"
+SIMILARITY_ROLE = "Sim4Seg.SimilarityMap"
+
+
+def add_report(scene: Any, volume_node: Any, document: dict[str, Any]) -> Any:
+    """A new text node with the report as Markdown; the whole answer is kept as an attribute.
+
+    Returns:
+        vtkMRMLTextNode.
+    """
+    name = scene.GenerateUniqueName(f"{volume_node.GetName()} report")
+    node = scene.AddNewNodeByClass("vtkMRMLTextNode", name)
+    node.SetEncoding(vtk.VTK_ENCODING_UTF_8)
+    node.SetText(as_markdown(document))
+    node.SetForceCreateStorageNode(node.CreateStorageNodeAlways)
+    # Quoted, since an attribute in a scene file is not safe for every character.
+    node.SetAttribute(DOCUMENT_ATTRIBUTE, quote(json.dumps(document)))
+    node.SetNodeReferenceID(VOLUME_ROLE, volume_node.GetID())
+    return node
+
+
+def link(report_node: Any, segmentation_node: Any, segments: tuple[str, ...]) -> None:
+    """Note which segments a report is about."""
+    report_node.SetNodeReferenceID(SEGMENTATION_ROLE, segmentation_node.GetID())
+    report_node.SetAttribute(SEGMENTS_ATTRIBUTE, quote(json.dumps(list(segments))))
+
+
+def document_of(report_node: Any) -> dict[str, Any] | None:
+    """The answer that a text node was made from; None if it is somebody else's."""
+    text = report_node.GetAttribute(DOCUMENT_ATTRIBUTE)
+    return None if text is None else dict(json.loads(unquote(text)))
+
+
+def segments_of(report_node: Any) -> tuple[str, ...]:
+    """Ids of the segments that a report is about."""
+    text = report_node.GetAttribute(SEGMENTS_ATTRIBUTE)
+    return () if text is None else tuple(json.loads(unquote(text)))
+
+
+def reports_about(scene: Any, volume_node: Any) -> list[Any]:
+    """The text nodes about a volume, oldest first."""
+    return [
+        node
+        for node in scene.GetNodesByClass("vtkMRMLTextNode")
+        if node.GetAttribute(DOCUMENT_ATTRIBUTE) is not None
+        and node.GetNodeReferenceID(VOLUME_ROLE) == volume_node.GetID()
+    ]

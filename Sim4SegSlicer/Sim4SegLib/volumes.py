@@ -1,0 +1,172 @@
+"""Volume nodes as what the service is asked about. MRML, no Qt; nothing in the scene is changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import vtk
+from numpy.typing import NDArray
+from vtk.util.numpy_support import vtk_to_numpy
+
+from Sim4SegCore.case import Geometry
+from Sim4SegCore.errors import Sim4SegError
+
+from .planes import Matrix, Plane, View, geometry_of, plane_through
+
+_SENT_KINDS = "biuf"
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """A volume node, or one slice of it, as it is sent.
+
+    Attributes:
+        voxels: (slices, rows, columns) or (slices, rows, columns, 3).
+        geometry: of these voxels, in the volume's own space (without its transform).
+        plane: which slice it is; None is the whole volume.
+        shape: (k, j, i) of the volume.
+        ijk_to_ras: (4, 4) of the volume, without its transform.
+        window: (centre, width) that the volume is shown with, None if it has colours.
+    """
+
+    voxels: NDArray[Any]
+    geometry: Geometry
+    plane: Plane | None
+    shape: tuple[int, int, int]
+    ijk_to_ras: Matrix
+    window: tuple[float, float] | None = None
+
+
+def voxels_of(volume_node: Any) -> NDArray[Any]:
+    """The voxels of a volume node, (k, j, i) or (k, j, i, 3); grey ones are not copied.
+
+    Raises:
+        Sim4SegError: if the node has no voxels, is a segmentation, or has other than 1, 3 or 4
+            components.
+    """
+    image = None if volume_node is None else volume_node.GetImageData()
+    if image is None or image.GetPointData().GetScalars() is None:
+        raise Sim4SegError("no volume with voxels is chosen; load one and pick it as the input")
+    if volume_node.IsA("vtkMRMLLabelMapVolumeNode"):
+        raise Sim4SegError("this volume is a label map, not an image; pick the image itself")
+    columns, rows, slices = image.GetDimensions()
+    components = image.GetNumberOfScalarComponents()
+    array = vtk_to_numpy(image.GetPointData().GetScalars())
+    if array.dtype.kind not in _SENT_KINDS:
+        raise Sim4SegError(f"voxels of type {array.dtype} cannot be sent; convert the volume")
+    if components == 1:
+        return array.reshape(slices, rows, columns)
+    if components in (3, 4):
+        return array.reshape(slices, rows, columns, components)[..., :3]
+    raise Sim4SegError(
+        f"the volume has {components} components; grey and RGB volumes can be asked about"
+    )
+
+
+def ijk_to_ras_of(volume_node: Any) -> Matrix:
+    """(4, 4), mm, without the transform that the volume is under."""
+    matrix = vtk.vtkMatrix4x4()
+    volume_node.GetIJKToRASMatrix(matrix)
+    return array_of(matrix)
+
+
+def ijk_to_world_of(volume_node: Any) -> Matrix:
+    """(4, 4), mm, with the volume's transform; one that bends is left out, as only it can be."""
+    to_world = vtk.vtkMatrix4x4()
+    transform = volume_node.GetParentTransformNode()
+    if transform is not None and transform.IsTransformToWorldLinear():
+        transform.GetMatrixTransformToWorld(to_world)
+    return array_of(to_world) @ ijk_to_ras_of(volume_node)
+
+
+def view_of(slice_node: Any) -> tuple[tuple[float, float, float], View]:
+    """Centre (RAS, mm) and orientation of a slice view node."""
+    matrix = array_of(slice_node.GetSliceToRAS())
+    right, up = (matrix[:3, axis] / np.linalg.norm(matrix[:3, axis]) for axis in (0, 1))
+    return _three(matrix[:3, 3]), View(_three(right), _three(up))
+
+
+def slice_shown(volume_node: Any, slice_node: Any | None) -> SourceImage:
+    """The slice of a volume that a slice view shows, turned as the view shows it.
+
+    Args:
+        slice_node: None takes the middle slice in the standard orientation.
+
+    Raises:
+        Sim4SegError: if the volume cannot be asked about or the view does not cut through it.
+    """
+    voxels = voxels_of(volume_node)
+    point, view = (None, None) if slice_node is None else view_of(slice_node)
+    plane = plane_through(ijk_to_world_of(volume_node), voxels.shape, point, view)
+    return slice_at(volume_node, plane)
+
+
+def slice_at(volume_node: Any, plane: Plane) -> SourceImage:
+    """One slice of a volume.
+
+    Raises:
+        Sim4SegError: if the volume cannot be asked about.
+    """
+    voxels = voxels_of(volume_node)
+    ijk_to_ras = ijk_to_ras_of(volume_node)
+    image = np.ascontiguousarray(plane.take(voxels))
+    _check_finite(image)
+    return SourceImage(
+        image[np.newaxis],
+        geometry_of(plane.ijk_to_ras(ijk_to_ras, voxels.shape)),
+        plane,
+        voxels.shape[:3],
+        ijk_to_ras,
+        _window(volume_node),
+    )
+
+
+def whole(volume_node: Any) -> SourceImage:
+    """All slices of a volume.
+
+    Raises:
+        Sim4SegError: if the volume cannot be asked about.
+    """
+    voxels = np.ascontiguousarray(voxels_of(volume_node))
+    _check_finite(voxels)
+    ijk_to_ras = ijk_to_ras_of(volume_node)
+    return SourceImage(
+        voxels,
+        geometry_of(ijk_to_ras),
+        None,
+        voxels.shape[:3],
+        ijk_to_ras,
+        _window(volume_node),
+    )
+
+
+def matrix_of(array: Matrix) -> Any:
+    """A (4, 4) array as vtkMatrix4x4."""
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy([float(number) for number in array.reshape(-1)])
+    return matrix
+
+
+def array_of(matrix: Any) -> Matrix:
+    """A vtkMatrix4x4 as (4, 4)."""
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def _window(volume_node: Any) -> tuple[float, float] | None:
+    display = volume_node.GetScalarVolumeDisplayNode()
+    if display is None or volume_node.GetImageData().GetNumberOfScalarComponents() > 1:
+        return None
+    window = float(display.GetWindow())
+    return (float(display.GetLevel()), window) if window > 0 else None
+
+
+def _check_finite(voxels: NDArray[Any]) -> None:
+    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
+        raise Sim4SegError("the volume has NaN or infinite voxels; replace them first")
+
+
+def _three(values: NDArray[Any]) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in values)
+    return x, y, z
