@@ -32,6 +32,7 @@ from .protocol import (
     Health,
     ImageDescription,
     JobStatus,
+    Mode,
     Problem,
     SimilarityForm,
     UploadStatus,
@@ -116,6 +117,7 @@ class Options:
     device: str | None = None
     similarity: SimilarityForm = "none"
     timeout_s: float | None = None
+    mode: Mode | None = None
 
 
 @dataclass(frozen=True)
@@ -264,8 +266,10 @@ class Client:
             ServiceError: if it cannot be answered.
         """
         prepared = self.prepare(image) if isinstance(image, Case) else image
+        chosen = dataclasses.asdict(options or Options())
         body = {
-            **dataclasses.asdict(options or Options()),
+            # Services of an earlier minor version refuse fields that they do not know.
+            **{name: value for name, value in chosen.items() if value is not None},
             "image": prepared.hash,
             "query": query,
             "partial_masks": progress is not None,

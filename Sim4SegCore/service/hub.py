@@ -21,6 +21,7 @@ from .protocol import (
     ImageStatus,
     JobRequest,
     JobStatus,
+    Mode,
     ModelStatus,
 )
 from .scheduling import Lane
@@ -28,6 +29,8 @@ from .uploads import PrivateFolder, Uploads
 from .worker import DeviceWorker
 
 SWEEP_SECONDS = 0.5
+MODES: tuple[Mode, ...] = ("slice",)
+"""What jobs may be about here; see `JobRequest.mode`."""
 
 
 class Hub:
@@ -90,6 +93,8 @@ class Hub:
         image = self.images.get(request.image)
         if image is None:
             raise refuse("image_missing", "The image is not here, or not any more.")
+        if request.mode not in (None, *MODES):
+            raise refuse("unsupported", f"mode: this service has {', '.join(MODES)}.")
         image.case(request.slice)
         model, _ = self.catalog.source(request.model)
         worker = self._worker(request.device)
@@ -140,6 +145,7 @@ class Hub:
             jobs=len(self.board.active()),
             images=len(self.images),
             image_bytes=self.images.size,
+            modes=list(MODES),
         )
 
     def _changed(self, job: Job) -> None:

@@ -57,6 +57,8 @@ DType = Literal[
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 FINAL_STATES: tuple[JobState, ...] = ("done", "failed", "cancelled")
 SimilarityForm = Literal["none", "uint8", "float32"]
+Mode = Literal["slice", "slices", "volume"]
+"""How much of an image one job is about: one slice, all one by one, or all at once."""
 Encoding = Literal["raw", "zlib", "packbits+zlib"]
 
 T = TypeVar("T")
@@ -155,6 +157,7 @@ class JobRequest:
         similarity: form in which the similarity map comes with the result.
         partial_masks: whether events carry a first mask, where there is one.
         timeout_s: seconds from now, waiting included, after which the job fails.
+        mode: one of `Health.modes`; None is `slice`.
         key: chosen by the client; the same key is the same job, so that asking again is safe.
     """
 
@@ -168,6 +171,7 @@ class JobRequest:
     similarity: SimilarityForm = "none"
     partial_masks: bool = False
     timeout_s: Annotated[float, Limits(gt=0, le=MAX_TIMEOUT_S, allow_inf_nan=False)] | None = None
+    mode: Mode | None = None
     key: Name | None = None
 
 
@@ -291,7 +295,11 @@ class DeviceStatus:
 
 @dataclass(frozen=True)
 class Health:
-    """What the service is and how busy it is."""
+    """What the service is and how busy it is.
+
+    Attributes:
+        modes: those that jobs may name; services without the field know `slice` only.
+    """
 
     protocol: str
     version: str
@@ -300,6 +308,7 @@ class Health:
     jobs: int
     images: int
     image_bytes: int
+    modes: list[Mode] = field(default_factory=lambda: ["slice"])
 
 
 def describe(case: Case) -> tuple[ImageDescription, NDArray[Any]]:

@@ -1,8 +1,8 @@
 """What the Slicer module is made of; one responsibility a file.
 
-`planes`, `volumes`, `segments`, `reports` and `overlay` are the adapter: MRML and no Qt. `connection`
-and `asking` talk to the service and know neither. `queries` leads one query from a volume to nodes;
-`panel` is Qt and little else.
+`planes`, `volumes`, `segments`, `reports` and `overlay` are the adapter: MRML and no Qt.
+`connection` and `asking` talk to the service and know neither. `queries` leads one query from a
+volume to nodes; `panel` is Qt and little else.
 """
 
 import importlib.util

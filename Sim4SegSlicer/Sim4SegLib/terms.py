@@ -1,8 +1,8 @@
 """Words of the model as standard terminology, for names, colours and DICOM export.
 
 The terms stand in `Resources/Terminologies/Sim4Seg.term.json`, in the form that Slicer's
-Terminologies module reads; a label is looked up by its exact words, since a fuzzy search picks wrong
-modifiers.
+Terminologies module reads; a label is looked up by its exact words, since a fuzzy search picks
+wrong modifiers.
 """
 
 from __future__ import annotations

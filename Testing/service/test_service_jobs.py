@@ -300,3 +300,12 @@ def test_eight_clients_get_their_own_answers_in_turn(serve):
     assert len(seconds) == 8
     assert max(seconds.values()) <= 2 * sorted(seconds.values())[4]
     assert len(predictor.thread_ids) == 1
+
+
+def test_the_service_says_which_modes_it_has_and_refuses_others(serve):
+    with serve().client() as client:
+        assert client.health().modes == ["slice"]
+        client.ask(picture(), "One slice?", Options(mode="slice"))
+        with pytest.raises(ServiceError, match="mode") as refused:
+            client.ask(picture(), "All at once?", Options(mode="volume"))
+    assert refused.value.problem.code == "unsupported"

@@ -1,0 +1,300 @@
+"""One query, from a volume in the scene to segments, report and similarity map.
+
+Everything that touches the scene happens here, on the main thread, and only after the answer was
+checked; see `asking` for the other thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from Sim4SegCore.case import Query
+from Sim4SegCore.errors import Sim4SegError
+
+from . import overlay, reports, segments, volumes
+from .answers import CheckedAnswer, check_answer
+from .asking import Answered, Asking, Cancelled, Failed, Message, Progressed, Question
+from .connection import Connection, ServiceSettings
+
+SLICE = "slice"
+GONE = "the volume was removed or the scene was closed during the query; nothing was added"
+TICK_MS = 50
+POLL_S = 0.02
+
+
+class Ticker(Protocol):
+    """Calls a function on the main thread, again and again; Qt's timer in Slicer."""
+
+    def start(self, callback: Callable[[], None], interval_ms: int) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """What a query added to the scene.
+
+    Attributes:
+        segmentationNode: holds the new segments, and older ones.
+        textNode: the report.
+        similarityNode: the similarity map, None if the service sent none.
+        segmentIds: of the new segments; empty if nothing was found.
+        document: as in result.json.
+    """
+
+    segmentationNode: Any  # noqa: N815
+    textNode: Any  # noqa: N815
+    similarityNode: Any  # noqa: N815
+    segmentIds: tuple[str, ...]  # noqa: N815
+    document: dict[str, Any] = field(repr=False)
+
+    @property
+    def diagnosis(self) -> str | None:
+        """The diagnosis, None if none is suggested."""
+        return self.document["diagnosis"]["label"]
+
+    @property
+    def confidence(self) -> float:
+        """Of the diagnosis, 0..1."""
+        return self.document["diagnosis"]["confidence"]
+
+
+@dataclass(frozen=True)
+class QueryRequest:
+    """What is asked.
+
+    Attributes:
+        mode: `slice`, or another one of the service's `Health.modes`.
+        sliceNode: slice view whose slice is meant; None is the middle one.
+        segmentationNode: takes the new segments; None is the volume's own, or a new one.
+    """
+
+    volumeNode: Any  # noqa: N815
+    query: str
+    mode: str = SLICE
+    sliceNode: Any = None  # noqa: N815
+    segmentationNode: Any = None  # noqa: N815
+
+
+@dataclass
+class Listeners:
+    """Called on the main thread; one of the last three is called, once, at the end."""
+
+    progressed: Callable[[Progressed], None] = lambda progress: None
+    finished: Callable[[QueryResult], None] = lambda result: None
+    failed: Callable[[Failed], None] = lambda failure: None
+    cancelled: Callable[[], None] = lambda: None
+
+
+class RunningQuery:
+    """A query on its way; `poll` leads it on."""
+
+    def __init__(
+        self,
+        scene: Any,
+        request: QueryRequest,
+        image: volumes.SourceImage,
+        asking: Asking,
+        listeners: Listeners,
+    ) -> None:
+        self._scene = scene
+        self._request = request
+        self._volume_id = request.volumeNode.GetID()
+        self._image = image
+        self._asking = asking
+        self._listeners = listeners
+        self.is_over = False
+        self.result: QueryResult | None = None
+        self.failure: Failed | None = None
+
+    def cancel(self) -> None:
+        """Give up; `Listeners.cancelled` follows with the next poll."""
+        self._asking.cancel()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the query's thread; whether it has ended."""
+        return self._asking.join(timeout_s)
+
+    def poll(self, wait_s: float = POLL_S) -> None:
+        """Pass on what has happened; main thread only.
+
+        Args:
+            wait_s: at most, for something to happen.
+        """
+        for message in self._asking.poll(wait_s):
+            self._take(message)
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, Progressed):
+            self._listeners.progressed(message)
+            return
+        self.is_over = True
+        if isinstance(message, Cancelled):
+            self._listeners.cancelled()
+            return
+        if isinstance(message, Answered):
+            message = self._import(message.answer)
+        if isinstance(message, Failed):
+            self.failure = message
+            self._listeners.failed(message)
+        elif self.result is not None:
+            self._listeners.finished(self.result)
+
+    def _import(self, answer: Any) -> Message:
+        """Into the scene; the message again, or a failure that left the scene as it was."""
+        try:
+            checked = check_answer(answer, self._image.voxels.shape)
+            if self._scene.GetNodeByID(self._volume_id) is not self._request.volumeNode:
+                return Failed(GONE)
+            self.result = _add_to_scene(self._scene, self._request, self._image, checked)
+        except Sim4SegError as error:
+            return Failed(str(error))
+        return Answered(answer)
+
+
+class Queries:
+    """Starts queries, one at a time, and knows the connection to the service."""
+
+    def __init__(
+        self,
+        scene: Callable[[], Any],
+        connection: Connection,
+        ticker: Ticker,
+        pump: Callable[[], None],
+    ) -> None:
+        """
+        Args:
+            scene: gives the application's scene.
+            pump: lets the application's window live during `wait`.
+        """
+        self._scene = scene
+        self._connection = connection
+        self._ticker = ticker
+        self._pump = pump
+        self.running: RunningQuery | None = None
+
+    def start(
+        self,
+        request: QueryRequest,
+        settings: ServiceSettings,
+        listeners: Listeners | None = None,
+    ) -> RunningQuery:
+        """Ask, and come back at once.
+
+        Raises:
+            Sim4SegError: if another query runs, or this one cannot be asked.
+        """
+        if self.running is not None:
+            raise Sim4SegError("another query is running; wait for its end or cancel it")
+        query = Query(request.query).text
+        image = _source_image(request)
+        connection = self._connection
+        question = Question(
+            # Copied: the user may change or close the volume while it is being sent.
+            np.array(image.voxels),
+            image.geometry,
+            image.window,
+            query,
+            connection.model_name(settings),
+            request.mode,  # type: ignore[arg-type]
+        )
+        client = connection.client(settings)
+        asking = Asking(lambda: client, question)
+        running = RunningQuery(self._scene(), request, image, asking, listeners or Listeners())
+        self.running = running
+        asking.start()
+        self._ticker.start(self._tick, TICK_MS)
+        return running
+
+    def wait(self, running: RunningQuery) -> QueryResult:
+        """Lead a query to its end while the window stays alive.
+
+        Raises:
+            Sim4SegError: if it failed or was cancelled.
+        """
+        while not running.is_over:
+            self._tick()
+            self._pump()
+        if running.failure is not None:
+            raise Sim4SegError(running.failure.sentence)
+        if running.result is None:
+            raise Sim4SegError("the query was cancelled")
+        return running.result
+
+    def close(self) -> None:
+        """Cancel what runs and end the local service."""
+        if self.running is not None:
+            self.running.cancel()
+            self._tick()
+        self._connection.close()
+
+    def _tick(self) -> None:
+        running = self.running
+        if running is None:
+            return
+        try:
+            running.poll()
+        finally:
+            if running.is_over and self.running is running:
+                self.running = None
+                self._ticker.stop()
+
+
+def segmentation_for(scene: Any, volume_node: Any) -> Any | None:
+    """The segmentation that earlier queries about a volume filled, if it is still there."""
+    for report in reversed(reports.reports_about(scene, volume_node)):
+        node = report.GetNodeReference(reports.SEGMENTATION_ROLE)
+        if node is not None:
+            return node
+    return None
+
+
+def _source_image(request: QueryRequest) -> volumes.SourceImage:
+    if request.mode == SLICE:
+        return volumes.slice_shown(request.volumeNode, request.sliceNode)
+    return volumes.whole(request.volumeNode)
+
+
+def _add_to_scene(
+    scene: Any, request: QueryRequest, image: volumes.SourceImage, answer: CheckedAnswer
+) -> QueryResult:
+    """All or nothing; one state for undo."""
+    volume, document = request.volumeNode, answer.document
+    scene.SaveStateForUndo()
+    added: list[Any] = []
+    segmentation = request.segmentationNode or segmentation_for(scene, volume)
+    if segmentation is None:
+        segmentation = segments.new_segmentation(scene, volume, f"{volume.GetName()} Sim4Seg")
+        added.append(segmentation)
+    identities: tuple[str, ...] = ()
+    try:
+        identities = segments.add_findings(
+            segmentation, image, document, answer.masks, answer.first_slice
+        )
+        report = reports.add_report(scene, volume, document)
+        added.append(report)
+        reports.link(report, segmentation, identities)
+        similarity = None
+        if answer.similarity is not None:
+            similarity = overlay.add_similarity(
+                scene, volume, image, answer.similarity, answer.first_slice
+            )
+            added.append(similarity)
+            report.SetNodeReferenceID(reports.SIMILARITY_ROLE, similarity.GetID())
+    except BaseException:
+        segments.remove_segments(segmentation, identities)
+        for node in added:
+            _remove(scene, node)
+        raise
+    return QueryResult(segmentation, report, similarity, identities, document)
+
+
+def _remove(scene: Any, node: Any) -> None:
+    display = node.GetDisplayNode() if node.IsA("vtkMRMLDisplayableNode") else None
+    scene.RemoveNode(node)
+    if display is not None:
+        scene.RemoveNode(display)

@@ -1,0 +1,301 @@
+"""One query from volume to nodes: with a service in a process of its own, and with broken ones."""
+
+import dataclasses
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+from mrml_scene import affine, document, slicer
+from services import FakeLocalService, ManualTicker
+from Sim4SegLib import queries, reports, segments
+from Sim4SegLib.connection import Connection, ServiceSettings
+from Sim4SegLib.queries import Listeners, Queries, QueryRequest
+
+from Sim4SegCore.errors import Sim4SegError
+from Sim4SegCore.service.client import RemoteAnswer
+
+LIMIT_S = 60.0
+LOCAL = ServiceSettings()
+LPS = affine((0.5, 0.5, 3.0), np.diag([-1.0, -1.0, 1.0]))
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    local = FakeLocalService(tmp_path_factory.mktemp("log") / "service.log")
+    yield local
+    local.stop()
+
+
+@pytest.fixture
+def slow_service(tmp_path):
+    local = FakeLocalService(tmp_path / "slow.log")
+    local.seconds = 2.0
+    yield local
+    local.stop()
+
+
+@pytest.fixture
+def asked(scene, service):
+    made = queries_to(scene, service)
+    yield made
+    if made.running is not None:
+        made.running.cancel()
+        made.running.poll()
+
+
+def scan(scene, name="scan"):
+    voxels = np.random.default_rng(3).integers(-500, 500, (5, 24, 32), dtype=np.int16)
+    return scene.volume(voxels, LPS, name)
+
+
+class RemoteStandIn:
+    """A client whose answers the test makes up."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.asked_on = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def prepare_volume(self, voxels, geometry, window=None):
+        return voxels
+
+    def health(self):
+        return dataclasses.make_dataclass("Health", ["modes"])(["slice", "volume"])
+
+    def send(self, image, progress):
+        return None
+
+    def ask(self, image, query, options, progress):
+        self.asked_on = threading.current_thread()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class ConnectionStandIn(Connection):
+    def __init__(self, answer):
+        super().__init__()
+        self.stand_in = RemoteStandIn(answer)
+
+    def client(self, settings):
+        return self.stand_in
+
+
+def queries_to(scene, service):
+    return Queries(lambda: scene.mrml, Connection(service), ManualTicker(), lambda: None)
+
+
+def queries_with(scene, answer):
+    connection = ConnectionStandIn(answer)
+    return Queries(lambda: scene.mrml, connection, ManualTicker(), lambda: None), connection
+
+
+def test_a_query_adds_segments_report_and_similarity_map(scene, asked):
+    volume = scan(scene)
+    running = asked.start(QueryRequest(volume, "What is bright?"), LOCAL)
+    result = asked.wait(running)
+    shown = volume.GetImageData() and slicer.util.arrayFromVolume(volume)[2]
+    expected = np.zeros((5, 24, 32), bool)
+    expected[2] = shown > shown.mean()
+    (segment,) = result.segmentIds
+    assert np.array_equal(segments.segment_mask(result.segmentationNode, segment, volume), expected)
+    assert result.diagnosis.startswith("What is bright?")
+    assert result.confidence == 0.75
+    assert "What is bright?" in result.textNode.GetText()
+    assert slicer.util.arrayFromVolume(result.similarityNode).shape == (1, 24, 32)
+    assert asked.running is None
+
+
+def test_follow_up_queries_fill_the_same_segmentation_and_leak_no_node(scene, asked):
+    volume = scan(scene)
+    asked.wait(asked.start(QueryRequest(volume, "First?"), LOCAL))
+    after_one = scene.classes()
+    for number in range(50):
+        asked.wait(asked.start(QueryRequest(volume, f"Again {number}?"), LOCAL))
+    after_all = scene.classes()
+    grown = {name: count - after_one.get(name, 0) for name, count in after_all.items()}
+    assert {name: count for name, count in grown.items() if count} == {
+        "vtkMRMLTextNode": 50,
+        "vtkMRMLScalarVolumeNode": 50,
+        "vtkMRMLScalarVolumeDisplayNode": 50,
+    }
+    node = scene.mrml.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    assert node.GetSegmentation().GetNumberOfSegments() == 51
+    assert len(reports.reports_about(scene.mrml, volume)) == 51
+
+
+def test_each_volume_has_a_segmentation_of_its_own(scene, asked):
+    one, two = scan(scene, "one"), scan(scene, "two")
+    first = asked.wait(asked.start(QueryRequest(one, "?"), LOCAL))
+    second = asked.wait(asked.start(QueryRequest(two, "?"), LOCAL))
+    assert first.segmentationNode is not second.segmentationNode
+
+
+def test_progress_comes_on_the_main_thread_and_the_start_does_not_wait(scene, slow_service):
+    asked = queries_to(scene, slow_service)
+    threads, stages = set(), []
+
+    def progressed(progress):
+        threads.add(threading.current_thread())
+        stages.append(progress.stage)
+
+    began = time.monotonic()
+    running = asked.start(QueryRequest(scan(scene), "?"), LOCAL, Listeners(progressed))
+    blocked = time.monotonic() - began
+    asked.wait(running)
+    assert threads == {threading.main_thread()}
+    assert stages[0] == "start" and "answer" in stages
+    assert blocked < LIMIT_S / 10
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"query": "  "}, "query is empty"),
+        ({"volumeNode": None}, "no volume"),
+        ({"query": "x" * 1001}, "1001 characters"),
+        ({"mode": "slices"}, "does not know the mode"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_and_leaves_the_scene_alone(scene, asked, change, reason):
+    request = dataclasses.replace(QueryRequest(scan(scene), "?"), **change)
+    before = scene.classes()
+    with pytest.raises(Sim4SegError, match=reason):
+        asked.wait(asked.start(request, LOCAL))
+    assert scene.classes() == before
+    assert asked.running is None
+
+
+def test_one_query_at_a_time(scene, asked):
+    asked.start(QueryRequest(scan(scene), "?"), LOCAL)
+    with pytest.raises(Sim4SegError, match="another query is running"):
+        asked.start(QueryRequest(scan(scene), "?"), LOCAL)
+
+
+def test_cancelling_is_heard_at_once_and_frees_the_service(scene, slow_service):
+    asked = queries_to(scene, slow_service)
+    slow_service.seconds = 100.0
+    volume = scan(scene)
+    heard, stages = [], []
+    listeners = Listeners(stages.append, cancelled=lambda: heard.append(True))
+    before = scene.classes()
+    running = asked.start(QueryRequest(volume, "Long?"), LOCAL, listeners)
+    wait_until(lambda: running.poll() or any(step.stage == "answer" for step in stages))
+    assert not running.is_over
+    running.cancel()
+    running.poll()
+    assert heard == [True] and running.is_over
+    assert running.join(LIMIT_S)
+    with slow_service.client() as client:
+        wait_until(lambda: client.health().jobs == 0)
+    assert scene.classes() == before
+
+
+def test_a_service_killed_in_the_middle_is_restarted_and_the_query_answered(scene, slow_service):
+    asked = queries_to(scene, slow_service)
+    volume, stages = scan(scene), []
+    running = asked.start(QueryRequest(volume, "After all?"), LOCAL, Listeners(stages.append))
+    wait_until(lambda: running.poll() or any(step.stage == "answer" for step in stages))
+    assert not running.is_over
+    first = slow_service.pid
+    os.kill(first, signal.SIGKILL)
+    result = asked.wait(running)
+    assert result.document["query"] == "After all?"
+    assert slow_service.pid not in (None, first)
+
+
+def test_the_local_service_ends_with_the_connection(scene, slow_service):
+    connection = Connection(slow_service)
+    asked = Queries(lambda: scene.mrml, connection, ManualTicker(), lambda: None)
+    asked.wait(asked.start(QueryRequest(scan(scene), "?"), LOCAL))
+    pid = connection.pid
+    assert psutil.pid_exists(pid)
+    asked.close()
+    assert connection.pid is None
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_scene_closed_during_the_query_stays_empty(scene, asked):
+    running = asked.start(QueryRequest(scan(scene), "?"), LOCAL)
+    scene.mrml.Clear(1)
+    before = scene.classes()
+    with pytest.raises(Sim4SegError, match="scene was closed"):
+        asked.wait(running)
+    assert scene.classes() == before
+
+
+BAD = {
+    "no masks": RemoteAnswer(document(), (), None, 0),
+    "no diagnosis": RemoteAnswer({"query": "?"}, (), None, 0),
+    "another size": RemoteAnswer(document(), (np.ones((1, 9, 9), bool),), None, 0),
+    "another slice": RemoteAnswer(document(), (np.ones((1, 24, 32), bool),), None, 4),
+    "a flat mask": RemoteAnswer(document(), (np.ones((24, 32), bool),), None, 0),
+    "an error": Sim4SegError("the server said no; ask the administrator"),
+    "a defect": ZeroDivisionError("division by zero"),
+}
+
+
+@pytest.mark.parametrize("answer", BAD.values(), ids=list(BAD))
+def test_an_answer_that_does_not_fit_adds_nothing(scene, answer):
+    asked, _ = queries_with(scene, answer)
+    volume = scan(scene)
+    before = scene.classes()
+    with pytest.raises(Sim4SegError, match=r"fit the image|said no|unexpectedly"):
+        asked.wait(asked.start(QueryRequest(volume, "?"), LOCAL))
+    assert scene.classes() == before
+
+
+def test_a_failure_while_importing_takes_back_what_was_added(scene, monkeypatch):
+    answer = RemoteAnswer(document(), (np.ones((1, 24, 32), bool),), None, 0)
+    asked, _ = queries_with(scene, answer)
+    volume = scan(scene)
+    asked.wait(asked.start(QueryRequest(volume, "?"), LOCAL))
+    node = scene.mrml.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    before = scene.classes()
+
+    def refuse(*_):
+        raise Sim4SegError("the scene is full; remove something")
+
+    monkeypatch.setattr(queries.reports, "add_report", refuse)
+    with pytest.raises(Sim4SegError, match="full"):
+        asked.wait(asked.start(QueryRequest(volume, "?"), LOCAL))
+    assert scene.classes() == before
+    assert node.GetSegmentation().GetNumberOfSegments() == 1
+
+
+def test_a_whole_volume_is_imported_slice_by_slice_where_the_service_can(scene):
+    masks = np.random.default_rng(0).random((3, 24, 32)) > 0.5
+    asked, connection = queries_with(scene, RemoteAnswer(document(), (masks,), None, 1))
+    volume = scan(scene)
+    result = asked.wait(asked.start(QueryRequest(volume, "?", mode="volume"), LOCAL))
+    expected = np.zeros((5, 24, 32), bool)
+    expected[1:4] = masks
+    (segment,) = result.segmentIds
+    assert np.array_equal(segments.segment_mask(result.segmentationNode, segment, volume), expected)
+    assert connection.stand_in.asked_on is not threading.main_thread()
+
+
+def test_undo_takes_back_a_query_as_one_step(scene):
+    answer = RemoteAnswer(document(), (np.ones((1, 24, 32), bool),), None, 0)
+    asked, _ = queries_with(scene, answer)
+    volume = scan(scene)
+    scene.mrml.SetUndoOn()
+    before = scene.mrml.GetNumberOfUndoLevels()
+    asked.wait(asked.start(QueryRequest(volume, "?"), LOCAL))
+    assert scene.mrml.GetNumberOfUndoLevels() == before + 1
+
+
+def wait_until(condition):
+    until = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < until, "this did not happen in a minute"
+        time.sleep(0.02)
