@@ -3,7 +3,9 @@
 from typing import Annotated
 
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTextNode
-from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
+
+DEVICES = ["auto", "cpu", "cuda", "cuda:0", "cuda:1", "mps"]
 
 
 @parameterNodeWrapper
@@ -17,7 +19,7 @@ class Sim4SegParameterNode:
         similarityOpacity: of the similarity map over the slices, in percent.
         showVotes: whether the panel shows how sampled answers voted.
         modelSource: embedded, a checkpoint folder, a hub id or a server's name for it.
-        device: auto, cpu, cuda:N or mps.
+        device: of the local service.
         serverUrl: empty is a private process on this machine.
         certificateFile: PEM file for servers whose certificate the system does not know.
         datasetFolder: where accepted results are written as training records.
@@ -30,7 +32,7 @@ class Sim4SegParameterNode:
     similarityOpacity: Annotated[float, WithinRange(0, 100)] = 0.0
     showVotes: bool = False
     modelSource: str = "embedded"
-    device: str = "auto"
+    device: Annotated[str, Choice(DEVICES)] = "auto"
     serverUrl: str = ""
     certificateFile: str = ""
     datasetFolder: str = ""

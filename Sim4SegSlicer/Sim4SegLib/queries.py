@@ -46,10 +46,10 @@ class QueryResult:
         document: as in result.json.
     """
 
-    segmentationNode: Any  # noqa: N815
-    textNode: Any  # noqa: N815
-    similarityNode: Any  # noqa: N815
-    segmentIds: tuple[str, ...]  # noqa: N815
+    segmentationNode: Any
+    textNode: Any
+    similarityNode: Any
+    segmentIds: tuple[str, ...]
     document: dict[str, Any] = field(repr=False)
 
     @property
@@ -73,11 +73,11 @@ class QueryRequest:
         segmentationNode: takes the new segments; None is the volume's own, or a new one.
     """
 
-    volumeNode: Any  # noqa: N815
+    volumeNode: Any
     query: str
     mode: str = SLICE
-    sliceNode: Any = None  # noqa: N815
-    segmentationNode: Any = None  # noqa: N815
+    sliceNode: Any = None
+    segmentationNode: Any = None
 
 
 @dataclass
@@ -177,6 +177,11 @@ class Queries:
         self._pump = pump
         self.running: RunningQuery | None = None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a query waits for its end; False as soon as a listener hears of it."""
+        return self.running is not None and not self.running.is_over
+
     def start(
         self,
         request: QueryRequest,
@@ -188,7 +193,7 @@ class Queries:
         Raises:
             Sim4SegError: if another query runs, or this one cannot be asked.
         """
-        if self.running is not None:
+        if self.is_running:
             raise Sim4SegError("another query is running; wait for its end or cancel it")
         query = Query(request.query).text
         image = _source_image(request)
@@ -239,6 +244,7 @@ class Queries:
         try:
             running.poll()
         finally:
+            # A listener may have started the next query.
             if running.is_over and self.running is running:
                 self.running = None
                 self._ticker.stop()
@@ -275,7 +281,7 @@ def _add_to_scene(
         identities = segments.add_findings(
             segmentation, image, document, answer.masks, answer.first_slice
         )
-        report = reports.add_report(scene, volume, document)
+        report = reports.add_report(scene, volume, document, image.plane)
         added.append(report)
         reports.link(report, segmentation, identities)
         similarity = None

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 from urllib.parse import quote, unquote
 
 import vtk
 
+from .planes import Plane
 from .report_text import as_markdown
 
 DOCUMENT_ATTRIBUTE = "Sim4Seg.Document"
+PLANE_ATTRIBUTE = "Sim4Seg.Plane"
 SEGMENTS_ATTRIBUTE = "Sim4Seg.Segments"
 SEGMENTATION_ROLE = "Sim4Seg.Segmentation"
 VOLUME_ROLE = "Sim4Seg.Volume"
 SIMILARITY_ROLE = "Sim4Seg.SimilarityMap"
 
 
-def add_report(scene: Any, volume_node: Any, document: dict[str, Any]) -> Any:
+def add_report(scene: Any, volume_node: Any, document: dict[str, Any], plane: Plane | None) -> Any:
     """A new text node with the report as Markdown; the whole answer is kept as an attribute.
+
+    Args:
+        plane: the slice that was asked about, None if it was the whole volume.
 
     Returns:
         vtkMRMLTextNode.
@@ -30,6 +36,8 @@ def add_report(scene: Any, volume_node: Any, document: dict[str, Any]) -> Any:
     node.SetForceCreateStorageNode(node.CreateStorageNodeAlways)
     # Quoted, since an attribute in a scene file is not safe for every character.
     node.SetAttribute(DOCUMENT_ATTRIBUTE, quote(json.dumps(document)))
+    if plane is not None:
+        node.SetAttribute(PLANE_ATTRIBUTE, quote(json.dumps(dataclasses.asdict(plane))))
     node.SetNodeReferenceID(VOLUME_ROLE, volume_node.GetID())
     return node
 
@@ -44,6 +52,12 @@ def document_of(report_node: Any) -> dict[str, Any] | None:
     """The answer that a text node was made from; None if it is somebody else's."""
     text = report_node.GetAttribute(DOCUMENT_ATTRIBUTE)
     return None if text is None else dict(json.loads(unquote(text)))
+
+
+def plane_of(report_node: Any) -> Plane | None:
+    """The slice that a report is about, None if it is about the whole volume."""
+    text = report_node.GetAttribute(PLANE_ATTRIBUTE)
+    return None if text is None else Plane(**json.loads(unquote(text)))
 
 
 def segments_of(report_node: Any) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -22,7 +21,7 @@ BINARY_LABELMAP = "Binary labelmap"
 QUERY_TAG = "Sim4Seg.Query"
 MODEL_TAG = "Sim4Seg.Model"
 CONFIDENCE_TAG = "Sim4Seg.Confidence"
-PLANE_TAG = "Sim4Seg.Plane"
+LABEL_TAG = "Sim4Seg.Label"
 _GRID_TOLERANCE = 1e-3
 _Extent = tuple[int, int, int, int, int, int]
 
@@ -117,7 +116,7 @@ def add_findings(
             finding["label"],
             mask_in_volume(mask, first, image),
             image.ijk_to_ras,
-            _tags(document, finding, image),
+            _tags(document, finding),
         )
         for finding, mask in zip(document["findings"], masks, strict=True)
         if finding["present"] and mask.any()
@@ -157,16 +156,14 @@ def tag_of(segment: Any, name: str) -> str | None:
     return unquote(str(value)) if segment.GetTag(name, value) else None
 
 
-def _tags(document: dict[str, Any], finding: dict[str, Any], image: SourceImage) -> dict[str, str]:
+def _tags(document: dict[str, Any], finding: dict[str, Any]) -> dict[str, str]:
     model = document["model"]
-    tags = {
+    return {
+        LABEL_TAG: finding["label"],
         QUERY_TAG: document["query"],
         MODEL_TAG: f"{model['name']} {model['sha256'][:12]}".strip(),
         CONFIDENCE_TAG: f"{finding['confidence']:.3f}",
     }
-    if image.plane is not None:
-        tags[PLANE_TAG] = json.dumps(vars(image.plane))
-    return tags
 
 
 def _safe_in_files(value: str) -> str:

@@ -1,0 +1,113 @@
+"""Accepted answers as M3DS records, which `training/run.py` reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from Sim4SegCore.errors import Sim4SegError
+
+from .outcome import Outcome, outcome_of
+
+DATASET = "Slicer"
+FOLDER = "m3ds"
+SPLIT = "train"
+UNKNOWN = "unknown"
+
+
+def accept_report(report_node: Any, root: Path) -> Path:
+    """Write the image, the masks as they are now and the text as one record.
+
+    Accepting the same query about the same slice again replaces its record; nothing else in the
+    folder is changed.
+
+    Args:
+        root: what `SIM4SEG_DATA` is to name; the record goes into its folder `m3ds`.
+
+    Returns:
+        The image's file.
+
+    Raises:
+        Sim4SegError: if it cannot be written, or the answer is not about one slice.
+    """
+    outcome = outcome_of(report_node)
+    folder = root if root.name == FOLDER else root / FOLDER
+    try:
+        record = _write_files(outcome, folder)
+        _write_record(record, folder / f"{SPLIT}.jsonl")
+    except OSError as error:
+        raise Sim4SegError(
+            f"the record cannot be written into {folder.name} ({error.strerror}); "
+            "choose another folder"
+        ) from None
+    return folder / record["image"]
+
+
+def _write_files(outcome: Outcome, folder: Path) -> dict[str, Any]:
+    document = outcome.document
+    name = f"{_digest(outcome.pixels)}_{_text_digest(document['query'])}"
+    image_file = f"images/{DATASET}/{name}.png"
+    _save(Image.fromarray(outcome.pixels), folder / image_file)
+    findings = []
+    for label, mask in outcome.masks.items():
+        mask_file = f"masks/{DATASET}/{name}__{_slug(label)}.png"
+        if mask.any():
+            _save(Image.fromarray(mask), folder / mask_file)
+            findings.append({"target": label, "mask": mask_file})
+    rows, columns = outcome.pixels.shape[:2]
+    return {
+        "id": f"{DATASET}/{name}",
+        "dataset": DATASET,
+        "split": SPLIT,
+        "image": image_file,
+        "findings": findings,
+        "modality": document.get("input", {}).get("modality") or UNKNOWN,
+        "body_part": UNKNOWN,
+        "diagnosis": document["diagnosis"]["label"],
+        "attributes": {"query": document["query"], "reasoning": document["reasoning"]},
+        "group": f"{DATASET}-{_digest(outcome.volume)}",
+        "original_size": [columns, rows],
+        "licence": "the owner's",
+    }
+
+
+def _write_record(record: dict[str, Any], path: Path) -> None:
+    """Add a line, or replace the one with the same id."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    kept = [line for line in lines if line.strip() and json.loads(line)["id"] != record["id"]]
+    temporary = path.with_name(f".{path.name}.new")
+    text = "\n".join([*kept, json.dumps(record, ensure_ascii=False)]) + "\n"
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        image.save(temporary, format="PNG")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _digest(array: NDArray[Any]) -> str:
+    digest = hashlib.sha256(repr((array.shape, array.dtype.str)).encode())
+    digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()[:16]
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _slug(label: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_") or "finding"

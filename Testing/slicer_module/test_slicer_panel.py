@@ -1,0 +1,471 @@
+"""The panel in real Qt widgets, loaded from the real .ui, on a real scene."""
+
+import dataclasses
+import importlib
+import sys
+import time
+
+import numpy as np
+import pytest
+import slicer_qt
+from mrml_scene import document, slicer
+from slicer_qt import Module, application
+
+from Sim4SegCore.errors import Sim4SegError
+from Sim4SegCore.service.client import ClientProgress, RemoteAnswer
+from Sim4SegCore.service.protocol import DeviceStatus, Health, ModelStatus
+
+slicer_qt.with_properties(__name__)
+
+LIMIT_S = 60.0
+HEALTH = Health(
+    "1.0", "0.1.0", [ModelStatus("embedded")], [DeviceStatus("cpu", "ready", 0)], 0, 0, 0
+)
+
+
+class RemoteStandIn:
+    """A service that does what the test says."""
+
+    def __init__(self):
+        self.answer = None
+        self.steps = []
+        self.health_is = HEALTH
+        self.is_held = False
+        self.asked = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def prepare_volume(self, voxels, geometry, window=None):
+        return voxels
+
+    def health(self):
+        if isinstance(self.health_is, Exception):
+            raise self.health_is
+        return self.health_is
+
+    def send(self, image, progress):
+        return None
+
+    def ask(self, image, query, options, progress):
+        self.asked.append(query)
+        for step in self.steps:
+            progress(step)
+        while self.is_held:
+            progress(ClientProgress("answer", 0.5, 3.0))
+            time.sleep(0.01)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if self.answer is not None:
+            return self.answer
+        mask = np.zeros(image.shape[:3], bool)
+        mask[:, 2:6, 3:9] = True
+        similarity = mask.astype(np.float32)
+        return RemoteAnswer(document(query), (mask,), similarity, 0)
+
+
+class DialogsStandIn:
+    def __init__(self):
+        self.says = True
+        self.questions = []
+        self.folder = ""
+
+    def agrees(self, question):
+        self.questions.append(question)
+        return self.says
+
+    def choose_folder(self, caption):
+        return self.folder
+
+
+class InstallerStandIn:
+    def __init__(self):
+        self.lacks = []
+        self.error = None
+
+    def missing(self):
+        return self.lacks
+
+    def question(self):
+        return "Install torch, about 3 GB?"
+
+    def install(self, tell):
+        tell("Installing PyTorch")
+        if self.error is not None:
+            raise self.error
+        self.lacks = []
+
+
+class Opened:
+    """The module's widget with stand-ins for what is outside."""
+
+    def __init__(self, monkeypatch, scene):
+        for name in ("Sim4Seg", "Sim4SegLib.panel", "Sim4SegLib.qt_parts", "Sim4SegLib.parameters"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        import Sim4Seg
+
+        # Not as attributes of the package: those are what an earlier test imported.
+        connection, installer, qt_parts = (
+            importlib.import_module(f"Sim4SegLib.{name}")
+            for name in ("connection", "installer", "qt_parts")
+        )
+        self.remote, self.dialogs = RemoteStandIn(), DialogsStandIn()
+        self.installer = InstallerStandIn()
+        self.edited, self.shown = [], []
+        outer = self
+
+        class Application:
+            def slice_node(self):
+                return None
+
+            def show_volume(self, node):
+                outer.shown.append(node)
+
+            def edit_segments(self, segmentation, volume):
+                outer.edited.append((segmentation, volume))
+
+            def process_events(self):
+                application.processEvents()
+
+        monkeypatch.setattr(installer, "Installer", lambda *_: self.installer)
+        monkeypatch.setattr(qt_parts, "Dialogs", lambda: self.dialogs)
+        monkeypatch.setattr(qt_parts, "Application", Application)
+        monkeypatch.setattr(connection.Connection, "client", lambda *_: self.remote)
+        self.scene = scene
+        self.module = Sim4Seg
+        self.parent = Module()
+        self.widget = Sim4Seg.Sim4SegWidget(self.parent)
+        self.widget.setup()
+        self.ui = self.widget.ui
+        self.panel = self.widget.panel
+
+    @property
+    def parameters(self):
+        return self.widget._parameters
+
+    def volume(self):
+        voxels = np.random.default_rng(0).integers(0, 255, (3, 20, 24), dtype=np.uint8)
+        node = self.scene.volume(voxels)
+        self.parameters.inputVolume = node
+        return node
+
+    def ask(self, query="Is there a mass?"):
+        self.ui.queryTextEdit.plainText = query
+        self.ui.applyButton.click()
+
+    def until(self, condition):
+        until = time.monotonic() + LIMIT_S
+        while not condition():
+            assert time.monotonic() < until, f"not in a minute: {self.ui.statusLabel.text}"
+            application.processEvents()
+            time.sleep(0.005)
+
+    def until_over(self):
+        self.until(lambda: not self.widget.logic.queries.is_running)
+
+
+@pytest.fixture
+def opened(monkeypatch, scene):
+    slicer_qt.install(monkeypatch, scene)
+    # Qt swallows what a slot raises.
+    raised = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: raised.append(error))
+    made = Opened(monkeypatch, scene)
+    yield made
+    assert raised == []
+    made.remote.is_held = False
+    made.widget.cleanup()
+    made.parent.deleteLater()
+    application.processEvents()
+
+
+def test_apply_waits_for_a_volume_and_a_query(opened):
+    ui = opened.ui
+    assert not ui.applyButton.enabled
+    assert ui.applyButton.toolTip == "Pick a volume first."
+    opened.volume()
+    assert not ui.applyButton.enabled
+    assert ui.applyButton.toolTip == "Type a query first."
+    ui.queryTextEdit.plainText = "   "
+    assert not ui.applyButton.enabled
+    ui.queryTextEdit.plainText = "Is there a mass?"
+    assert ui.applyButton.enabled
+    assert not ui.cancelButton.enabled
+
+
+def test_an_answer_is_shown_like_a_report(opened):
+    opened.volume()
+    opened.remote.answer = None
+    opened.ask()
+    assert not opened.ui.applyButton.enabled and opened.ui.cancelButton.enabled
+    opened.until_over()
+    text = opened.ui.reportBrowser.plainText
+    assert "Suggested diagnosis: benign (81%)" in text
+    assert "Also considered: malignant 19%" in text
+    assert "breast mass: found" in text
+    assert "24 mm²" in text and "px" not in text
+    assert "in the upper left: contradicted (lower right)" in text
+    assert "smooth: supported" in text
+    assert text.count("not a medical device") == 1
+    assert opened.ui.statusLabel.text.startswith("Answered in")
+    assert opened.ui.applyButton.enabled
+    assert opened.ui.editButton.enabled and opened.ui.exportButton.enabled
+    node = opened.scene.mrml.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    assert node.GetSegmentation().GetNumberOfSegments() == 1
+    assert opened.ui.exampleComboBox.itemText(1) == "Is there a mass?"
+
+
+def test_warnings_stand_in_the_report_and_html_of_an_answer_is_only_text(opened):
+    opened.volume()
+    mask = np.ones((1, 20, 24), bool)
+    values = document("<b>?", warnings=["the mask contradicts <i>the words</i>"])
+    opened.remote.answer = RemoteAnswer(values, (mask,), None, 0)
+    opened.ask("<b>?")
+    opened.until_over()
+    text = opened.ui.reportBrowser.plainText
+    assert "the mask contradicts <i>the words</i>" in text
+    assert "<b>?" in text
+
+
+def test_votes_are_shown_where_there_are_some(opened):
+    opened.volume()
+    opened.ask()
+    opened.until_over()
+    assert not opened.ui.votesCheckBox.visible
+    answers = [{"diagnosis": label} for label in ("benign", "benign", "malignant")]
+    values = document(samples={"answers": answers})
+    mask = np.ones((1, 20, 24), bool)
+    opened.remote.answer = RemoteAnswer(values, (mask,), None, 0)
+    opened.ask()
+    opened.until_over()
+    opened.ui.votesCheckBox.checked = True
+    assert "Votes of 3 answers: benign 2, malignant 1." in opened.ui.reportBrowser.plainText
+
+
+def test_progress_shows_the_stage_and_the_remaining_time(opened):
+    opened.volume()
+    opened.remote.is_held = True
+    opened.ask()
+    opened.until(lambda: opened.ui.progressBar.value == 500)
+    assert opened.ui.statusLabel.text == "Writing the answer, about 3 s left"
+    opened.remote.is_held = False
+    opened.until_over()
+    assert opened.ui.progressBar.value == 0
+
+
+def test_cancel_is_heard_within_a_second_and_adds_nothing(opened):
+    opened.volume()
+    before = opened.scene.classes()
+    opened.remote.is_held = True
+    opened.ask()
+    opened.until(lambda: opened.ui.progressBar.value == 500)
+    opened.ui.cancelButton.click()
+    opened.until_over()
+    assert opened.ui.statusLabel.text == "Cancelled; nothing was added."
+    assert opened.scene.classes() == before
+    assert opened.ui.applyButton.enabled
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Sim4SegError("the service cannot be reached; check that it runs"),
+        Sim4SegError("no valid token; ask the administrator"),
+        Sim4SegError("the service speaks protocol 2.0; use the same version"),
+    ],
+    ids=["gone", "token", "version"],
+)
+@pytest.mark.parametrize("stage", ["health", "answer"])
+def test_errors_stand_in_the_panel_and_the_next_query_can_be_asked(opened, error, stage):
+    opened.volume()
+    before = opened.scene.classes()
+    setattr(opened.remote, "health_is" if stage == "health" else "answer", error)
+    opened.ask()
+    opened.until_over()
+    assert str(error)[1:] in opened.ui.statusLabel.text
+    assert opened.scene.classes() == before
+    opened.remote.health_is, opened.remote.answer = HEALTH, None
+    opened.ask()
+    opened.until_over()
+    assert opened.ui.statusLabel.text.startswith("Answered")
+
+
+def test_packages_are_installed_only_after_asking(opened):
+    opened.volume()
+    opened.installer.lacks = ["torch>=2.4"]
+    opened.dialogs.says = False
+    opened.ask()
+    assert opened.dialogs.questions == ["Install torch, about 3 GB?"]
+    assert "not installed" in opened.ui.statusLabel.text
+    assert opened.remote.asked == []
+    opened.dialogs.says = True
+    opened.ask()
+    opened.until_over()
+    assert opened.remote.asked == ["Is there a mass?"]
+
+
+def test_a_failed_installation_is_said(opened):
+    opened.volume()
+    opened.installer.lacks = ["torch>=2.4"]
+    opened.installer.error = Sim4SegError("the extension PyTorch is missing; install it")
+    opened.ask()
+    assert "extension PyTorch is missing" in opened.ui.statusLabel.text
+    assert opened.ui.applyButton.enabled
+
+
+def test_nothing_leaves_this_computer_unasked(opened):
+    opened.volume()
+    opened.ui.serverLineEdit.text = "https://sim4seg.example"
+    opened.dialogs.says = False
+    opened.ask()
+    assert "https://sim4seg.example" in opened.dialogs.questions[0]
+    assert opened.remote.asked == []
+    opened.dialogs.says = True
+    opened.ask()
+    opened.until_over()
+    opened.ask("Again?")
+    opened.until_over()
+    assert opened.remote.asked == ["Is there a mass?", "Again?"]
+    assert len(opened.dialogs.questions) == 2
+
+
+def test_an_address_that_is_none_is_refused(opened):
+    opened.volume()
+    opened.ui.serverLineEdit.text = "sim4seg.example"
+    opened.ask()
+    assert "https://" in opened.ui.statusLabel.text
+
+
+def test_the_token_is_hidden_and_not_saved_with_the_scene(opened, tmp_path):
+    opened.ui.tokenLineEdit.text = "a secret of the ward"
+    assert opened.ui.tokenLineEdit.displayText != "a secret of the ward"
+    assert opened.scene.mrml.WriteToMRB(str(tmp_path / "scene.mrb"), None)
+    assert b"secret" not in (tmp_path / "scene.mrb").read_bytes()
+    opened.scene.mrml.SetSaveToXMLString(1)
+    opened.scene.mrml.Commit()
+    assert "secret" not in opened.scene.mrml.GetSceneXMLString()
+
+
+def test_modes_are_offered_as_far_as_the_service_has_them(opened):
+    combo = opened.ui.modeComboBox
+    assert [combo.itemText(n) for n in range(combo.count)] == ["Current slice"]
+    opened.remote.health_is = dataclasses.replace(HEALTH, modes=["slice", "volume"])
+    opened.ui.testButton.click()
+    assert "embedded" in opened.ui.connectionLabel.text
+    assert [combo.itemText(n) for n in range(combo.count)] == ["Current slice", "The whole volume"]
+
+
+def test_the_sample_runs_in_two_clicks(opened):
+    opened.ui.sampleButton.click()
+    assert opened.shown[0].GetImageData().GetDimensions() == (400, 300, 1)
+    opened.ui.applyButton.click()
+    opened.until_over()
+    assert opened.ui.statusLabel.text.startswith("Answered")
+
+
+def test_examples_fill_the_query(opened):
+    opened.volume()
+    opened.ui.exampleComboBox.currentIndex = 2
+    opened.ui.exampleComboBox.activated.emit(2)
+    assert opened.ui.queryTextEdit.plainText.startswith("Is there a tumor?")
+    assert opened.ui.applyButton.enabled
+
+
+def test_the_similarity_map_follows_the_slider(opened):
+    opened.scene.slice_view()
+    composite = opened.scene.mrml.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+    opened.volume()
+    assert not opened.ui.opacitySlider.enabled
+    opened.ask()
+    opened.until_over()
+    assert composite.GetForegroundVolumeID() is None
+    opened.ui.opacitySlider.value = 40.0
+    assert composite.GetForegroundVolumeID() is not None
+    assert composite.GetForegroundOpacity() == pytest.approx(0.4)
+    opened.ui.opacitySlider.value = 0.0
+    assert composite.GetForegroundVolumeID() is None
+
+
+def test_edit_opens_the_segments_of_the_answer(opened):
+    volume = opened.volume()
+    opened.ask()
+    opened.until_over()
+    opened.ui.editButton.click()
+    node = opened.scene.mrml.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    assert opened.edited == [(node, volume)]
+
+
+def test_closing_the_scene_cancels_and_a_new_scene_starts_afresh(opened):
+    opened.volume()
+    opened.remote.is_held = True
+    opened.ask()
+    opened.until(lambda: opened.ui.progressBar.value == 500)
+    opened.scene.mrml.Clear(1)
+    opened.until_over()
+    assert opened.scene.mrml.GetFirstNodeByClass("vtkMRMLSegmentationNode") is None
+    assert opened.ui.reportBrowser.plainText == ""
+    assert not opened.ui.applyButton.enabled
+    opened.remote.is_held = False
+    opened.volume()
+    opened.ask()
+    opened.until_over()
+    assert opened.ui.statusLabel.text.startswith("Answered")
+
+
+def test_another_module_may_be_opened_while_a_query_runs(opened):
+    opened.volume()
+    opened.remote.is_held = True
+    opened.ask()
+    opened.until(lambda: opened.ui.progressBar.value == 500)
+    opened.widget.exit()
+    opened.remote.is_held = False
+    opened.until_over()
+    opened.widget.enter()
+    assert "benign" in opened.ui.reportBrowser.plainText
+
+
+def test_what_was_chosen_is_kept_in_the_scene(opened):
+    opened.ui.queryTextEdit.plainText = "Ist da ein Tümör?"
+    opened.ui.deviceComboBox.currentIndex = 1
+    opened.widget.exit()
+    opened.ui.queryTextEdit.plainText = "other"
+    opened.widget.enter()
+    assert opened.ui.queryTextEdit.plainText == "Ist da ein Tümör?"
+    assert opened.parameters.device == "cpu"
+
+
+def test_the_module_can_be_reloaded_during_a_query(monkeypatch, opened, scene):
+    opened.volume()
+    opened.remote.is_held = True
+    opened.ask()
+    opened.until(lambda: opened.ui.progressBar.value == 500)
+    opened.widget.cleanup()
+    again = Opened(monkeypatch, scene)
+    assert again.ui.inputSelector.currentNode() is not None
+    again.ask()
+    again.until_over()
+    assert again.ui.statusLabel.text.startswith("Answered")
+    again.widget.cleanup()
+    again.parent.deleteLater()
+
+
+def test_the_window_lives_while_the_console_waits(opened):
+    volume = opened.volume()
+    result = opened.widget.logic.process(volume, "Is there a mass?", wait=True)
+    assert result.diagnosis == "benign"
+    assert result.textNode.GetText().startswith("# Is there a mass?")
+    assert [each.diagnosis for each in opened.widget.logic.processAll([volume] * 2, "?")] == [
+        "benign",
+        "benign",
+    ]
+
+
+def test_the_module_says_what_it_is(opened):
+    opened.parent.title = ""
+    opened.module.Sim4Seg(opened.parent)
+    assert opened.parent.categories == ["Segmentation"]
+    assert "not a medical device" in opened.parent.helpText
+    assert slicer.mrmlScene is opened.scene.mrml
