@@ -16,11 +16,14 @@ from PIL import Image
 from Sim4SegCore.errors import Sim4SegError
 
 from .outcome import Outcome, outcome_of
+from .terms import term_for
 
 DATASET = "Slicer"
 FOLDER = "m3ds"
 SPLIT = "train"
-UNKNOWN = "unknown"
+UNKNOWN_MODALITY = "image"
+UNKNOWN_BODY_PART = "body"
+_BODY_PARTS = {"Lung": "chest", "Pleura": "chest", "Thorax": "chest", "Bone": "limb"}
 
 
 def accept_report(report_node: Any, root: Path) -> Path:
@@ -69,8 +72,8 @@ def _write_files(outcome: Outcome, folder: Path) -> dict[str, Any]:
         "split": SPLIT,
         "image": image_file,
         "findings": findings,
-        "modality": document.get("input", {}).get("modality") or UNKNOWN,
-        "body_part": UNKNOWN,
+        "modality": document.get("input", {}).get("modality") or UNKNOWN_MODALITY,
+        "body_part": _body_part(document["findings"]),
         "diagnosis": document["diagnosis"]["label"],
         "attributes": {"query": document["query"], "reasoning": document["reasoning"]},
         "group": f"{DATASET}-{_digest(outcome.volume)}",
@@ -107,6 +110,13 @@ def _digest(array: NDArray[Any]) -> str:
 
 def _text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _body_part(findings: list[dict[str, Any]]) -> str:
+    """In the words of M3DS, from the place of the first finding that has one."""
+    regions = [term_for(finding["label"]).region for finding in findings]
+    region = next((region for region in regions if region), "")
+    return _BODY_PARTS.get(region, region.lower()) or UNKNOWN_BODY_PART
 
 
 def _slug(label: str) -> str:

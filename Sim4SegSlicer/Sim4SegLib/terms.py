@@ -28,10 +28,12 @@ class Term:
     Attributes:
         serialized: as Slicer keeps it in a segment's tag.
         colour: red, green, blue, 0..1.
+        region: where in the body, in the term file's word; empty if it does not say.
     """
 
     serialized: str
     colour: tuple[float, float, float]
+    region: str
 
 
 def term_for(label: str) -> Term:
@@ -51,7 +53,8 @@ def _terms() -> dict[str, Term]:
                 entry = modifier or kind
                 serialized = _serialized(context, category, kind, modifier)
                 red, green, blue = entry["recommendedDisplayRGBValue"]
-                term = Term(serialized, (red / 255, green / 255, blue / 255))
+                region = kind.get("sim4segRegion", {}).get("CodeMeaning", "")
+                term = Term(serialized, (red / 255, green / 255, blue / 255), region)
                 terms.update(dict.fromkeys(map(_key, entry["sim4segLabels"]), term))
     return terms
 

@@ -102,7 +102,7 @@ class InstallerStandIn:
 class Opened:
     """The module's widget with stand-ins for what is outside."""
 
-    def __init__(self, monkeypatch, scene):
+    def __init__(self, monkeypatch, scene, is_answered_really=False):
         for name in ("Sim4Seg", "Sim4SegLib.panel", "Sim4SegLib.qt_parts", "Sim4SegLib.parameters"):
             monkeypatch.delitem(sys.modules, name, raising=False)
         import Sim4Seg
@@ -133,7 +133,8 @@ class Opened:
         monkeypatch.setattr(installer, "Installer", lambda *_: self.installer)
         monkeypatch.setattr(qt_parts, "Dialogs", lambda: self.dialogs)
         monkeypatch.setattr(qt_parts, "Application", Application)
-        monkeypatch.setattr(connection.Connection, "client", lambda *_: self.remote)
+        if not is_answered_really:
+            monkeypatch.setattr(connection.Connection, "client", lambda *_: self.remote)
         self.scene = scene
         self.module = Sim4Seg
         self.parent = Module()

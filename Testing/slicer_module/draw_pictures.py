@@ -1,0 +1,82 @@
+"""Draws the README's pictures of the Slicer module: the panel, and an answer on its image.
+
+python Testing/slicer_module/draw_pictures.py
+
+Everything in them is real but the window around it: the widgets of the .ui, a MRML scene, the local
+service and the embedded model, asked about scikit-image's CC0 fundus photograph.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+for folder in (ROOT, ROOT / "Sim4SegSlicer", Path(__file__).parent):
+    sys.path.insert(0, str(folder))
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import slicer_qt  # noqa: E402
+from mrml_scene import Scene, affine, modules_of, slicer  # noqa: E402
+from PIL import Image  # noqa: E402
+from skimage.data import retina  # noqa: E402
+from test_slicer_panel import Opened  # noqa: E402
+
+slicer_qt.with_properties(__name__)
+
+QUERY = "Segment the retinal vessels. Does the eye look healthy?"
+PICTURES = ROOT / "Resources" / "screenshots"
+WIDTH = 440
+SHRINK = 2
+LPS = np.diag([-1.0, -1.0, 1.0])
+
+
+def ask(opened):
+    """Ask about the photograph, at half its size."""
+    pixels = Image.fromarray(retina())
+    small = pixels.resize([side // SHRINK for side in pixels.size], Image.Resampling.BOX)
+    volume = opened.scene.volume(np.asarray(small)[np.newaxis], affine(directions=LPS), "retina")
+    opened.parameters.inputVolume = volume
+    opened.ui.opacitySlider.value = 50.0
+    opened.ask(QUERY)
+    opened.until_over()
+
+
+def draw_panel(opened):
+    root = opened.ui.Sim4Seg
+    opened.ui.reportBrowser.minimumHeight = 430
+    root.resize(WIDTH, 960)
+    root.show()
+    slicer_qt.application.processEvents()
+    root.grab().save(str(PICTURES / "slicer_panel.png"))
+
+
+def draw_answer(opened):
+    """Mask and similarity map, side by side on the image."""
+    from Sim4SegLib import exporting, outcome, reports
+
+    report = opened.parameters.shownReport
+    seen = outcome.outcome_of(report)
+    similarity = slicer.util.arrayFromVolume(report.GetNodeReference(reports.SIMILARITY_ROLE))[0]
+    warm = np.stack([np.clip(3 * similarity - shift, 0, 1) for shift in (0.0, 1.0, 2.0)], -1)
+    share = 0.6 * similarity[..., np.newaxis]
+    overlaid = (1 - share) * seen.pixels + share * 255 * warm
+    both = np.concatenate([exporting.draw(seen), np.rint(overlaid).astype(np.uint8)], axis=1)
+    picture = Image.fromarray(both)
+    picture.resize([side * 3 // 4 for side in picture.size], Image.Resampling.LANCZOS).save(
+        PICTURES / "slicer_answer.png"
+    )
+
+
+if __name__ == "__main__":
+    scene = Scene()
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(slicer, "mrmlScene", scene.mrml, raising=False)
+        patches.setattr(slicer, "modules", modules_of(scene), raising=False)
+        slicer_qt.install(patches, scene)
+        opened = Opened(patches, scene, is_answered_really=True)
+        ask(opened)
+        draw_panel(opened)
+        draw_answer(opened)
+        opened.widget.cleanup()

@@ -1,0 +1,129 @@
+"""What a reader keeps of an answer: records for training, and files for people."""
+
+import json
+
+import numpy as np
+import pytest
+from mrml_scene import OBLIQUE, affine, document
+from PIL import Image
+from Sim4SegLib import dataset, exporting, outcome, reports, segments, volumes
+
+from Sim4SegCore.errors import Sim4SegError
+from training.records import read_records
+from training.views import ImageStore
+
+SHAPE = (4, 40, 50)
+
+
+@pytest.fixture
+def answered(scene):
+    voxels = np.random.default_rng(0).integers(-200, 300, SHAPE, dtype=np.int16)
+    volume = scene.volume(voxels, affine((0.8, 0.8, 4.0), OBLIQUE, (3, 2, 1)), "Scan ü")
+    image = volumes.slice_shown(volume, None)
+    mask = np.zeros(image.voxels.shape, bool)
+    mask[0, 10:20, 5:30] = True
+    node = segments.new_segmentation(scene.mrml, volume, "answer")
+    answer = document("Ist da ein Tümör?", ("skin lesion",))
+    added = segments.add_findings(node, image, answer, [mask], 0)
+    report = reports.add_report(scene.mrml, volume, answer, image.plane)
+    reports.link(report, node, added)
+    return scene, volume, image, mask[0], report
+
+
+def test_an_accepted_answer_is_a_record_that_training_reads(answered, tmp_path):
+    _, _, image, mask, report = answered
+    path = dataset.accept_report(report, tmp_path)
+    (record,) = read_records(tmp_path / "m3ds", "train")
+    assert (record.dataset, record.diagnosis, record.body_part) == ("Slicer", "benign", "skin")
+    store = ImageStore(tmp_path / "m3ds", 0.1)
+    assert store.image(record).shape == mask.shape
+    assert np.array_equal(store.mask(record, "skin lesion") > 0, mask)
+    low, high = image.window[0] - image.window[1] / 2, image.window[0] + image.window[1] / 2
+    expected = np.clip((image.voxels[0] - low) / (high - low), 0, 1) * 255
+    assert np.abs(np.asarray(Image.open(path), float) - expected).max() <= 1
+    line = json.loads((tmp_path / "m3ds" / "train.jsonl").read_text(encoding="utf-8"))
+    assert line["attributes"]["query"] == "Ist da ein Tümör?"
+    assert line["attributes"]["reasoning"].startswith("The mass lies")
+    assert "Scan" not in json.dumps(line)
+
+
+def test_what_the_reader_corrected_is_what_is_written(answered, tmp_path):
+    scene, volume, image, mask, report = answered
+    dataset.accept_report(report, tmp_path)
+    (identity,) = reports.segments_of(report)
+    node = report.GetNodeReference(reports.SEGMENTATION_ROLE)
+    corrected = np.zeros_like(mask)
+    corrected[30:35, 40:45] = True
+    node.GetSegmentation().RemoveSegment(identity)
+    whole = segments.mask_in_volume(corrected[np.newaxis], 0, image)
+    added = segments.add_segment(
+        node, "lesion", whole, image.ijk_to_ras, {segments.LABEL_TAG: "skin lesion"}
+    )
+    reports.link(report, node, (added,))
+    dataset.accept_report(report, tmp_path)
+    (record,) = read_records(tmp_path / "m3ds", "train")
+    found = ImageStore(tmp_path / "m3ds", 0.1).mask(record, "skin lesion") > 0
+    assert np.array_equal(found, corrected)
+    assert scene.mrml.GetNodeByID(volume.GetID()) is volume
+
+
+def test_a_removed_finding_is_a_record_of_an_image_without_it(answered, tmp_path):
+    _, _, _, _, report = answered
+    node = report.GetNodeReference(reports.SEGMENTATION_ROLE)
+    node.GetSegmentation().RemoveAllSegments()
+    dataset.accept_report(report, tmp_path)
+    (record,) = read_records(tmp_path / "m3ds", "train")
+    assert record.masks == {}
+
+
+def test_records_of_others_are_left_alone(answered, tmp_path):
+    _, _, _, _, report = answered
+    dataset.accept_report(report, tmp_path)
+    path = tmp_path / "m3ds" / "train.jsonl"
+    other = json.loads(path.read_text(encoding="utf-8")) | {"id": "BUSI/1", "dataset": "BUSI"}
+    path.write_text(json.dumps(other) + "\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    dataset.accept_report(report, tmp_path / "m3ds")
+    first, second = read_records(tmp_path / "m3ds", "train")
+    assert (first.id, second.dataset) == ("BUSI/1", "Slicer")
+    assert not [file for file in tmp_path.rglob(".*") if file.is_file()]
+
+
+def test_an_export_holds_report_picture_answer_and_segmentation(answered, tmp_path):
+    _, _, _, mask, report = answered
+    folder = exporting.export_report(report, tmp_path)
+    assert {file.name for file in folder.iterdir()} == {
+        "report.md",
+        "answer.json",
+        "picture.png",
+        "segmentation.seg.nrrd",
+    }
+    assert "Ist da ein Tümör?" in (folder / "report.md").read_text(encoding="utf-8")
+    again = exporting.export_report(report, tmp_path)
+    assert again != folder and (folder / "report.md").is_file()
+    picture = np.asarray(Image.open(folder / "picture.png"))
+    factor = picture.shape[0] // mask.shape[0]
+    colour = np.abs(picture.astype(int) - picture.mean(-1, keepdims=True)).sum(-1) > 20
+    inside = mask.repeat(factor, 0).repeat(factor, 1)
+    assert colour[inside].mean() > 0.9
+    assert not colour[~inside].any()
+
+
+def test_an_export_that_fails_leaves_nothing_behind(answered, tmp_path, monkeypatch):
+    _, _, _, _, report = answered
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(Sim4SegError, match="No space left"):
+        exporting.export_report(report, tmp_path)
+    with pytest.raises(Sim4SegError, match="No space left"):
+        dataset.accept_report(report, tmp_path / "data")
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+
+
+def test_an_answer_without_its_volume_is_refused(answered, tmp_path):
+    scene, volume, _, _, report = answered
+    scene.mrml.RemoveNode(volume)
+    with pytest.raises(Sim4SegError, match="not in the scene any more"):
+        outcome.outcome_of(report)
