@@ -25,6 +25,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p Sim4SegCore -p training
+	MYPYPATH=Sim4SegSlicer $(BIN)/mypy -p Sim4SegLib
 
 benchmark: $(READY)
 	$(BIN)/python Testing/benchmarks/query_speed.py

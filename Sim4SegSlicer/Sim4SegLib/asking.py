@@ -44,7 +44,7 @@ class Question:
     """
 
     voxels: NDArray[Any]
-    geometry: Geometry
+    geometry: Geometry | None
     window: tuple[float, float] | None
     query: str
     model: str | None = None

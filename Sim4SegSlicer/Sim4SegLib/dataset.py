@@ -104,7 +104,7 @@ def _save(image: Image.Image, path: Path) -> None:
 
 def _digest(array: NDArray[Any]) -> str:
     digest = hashlib.sha256(repr((array.shape, array.dtype.str)).encode())
-    digest.update(np.ascontiguousarray(array))
+    digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
 
 

@@ -48,7 +48,8 @@ def outcome_of(report_node: Any) -> Outcome:
         raise Sim4SegError("this answer is about a whole volume; ask about one slice instead")
     image = volumes.slice_at(volume_node, plane)
     rgb = to_rgb8(Case(image.voxels[0], image.geometry, window=image.window))
-    masks, colours = {}, {}
+    masks: dict[str, NDArray[np.bool_]] = {}
+    colours: dict[str, tuple[int, int, int]] = {}
     for segment, whole_mask in _segments(report_node, volume_node):
         label = segments.tag_of(segment, segments.LABEL_TAG) or segment.GetName()
         mask = plane.take(whole_mask)

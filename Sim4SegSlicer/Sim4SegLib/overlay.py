@@ -39,7 +39,8 @@ def add_similarity(
     node.CreateDefaultDisplayNodes()
     display = node.GetScalarVolumeDisplayNode()
     display.SetAutoWindowLevel(False)
-    display.SetWindowLevelMinMax(0.0, 1.0)
+    # As bright as it gets: the values say little beside each other, their places much.
+    display.SetWindowLevelMinMax(0.0, max(_FAINT, float(similarity.max())))
     display.SetApplyThreshold(True)
     display.SetLowerThreshold(_FAINT)
     display.SetUpperThreshold(1.0)
@@ -56,9 +57,8 @@ def show_similarity(scene: Any, similarity_node: Any | None, opacity: float) -> 
         similarity_node: None, like an opacity of 0, shows no map.
         opacity: 0..1.
     """
-    is_shown = similarity_node is not None and opacity > 0
     for composite in scene.GetNodesByClass("vtkMRMLSliceCompositeNode"):
-        if is_shown:
+        if similarity_node is not None and opacity > 0:
             composite.SetForegroundVolumeID(similarity_node.GetID())
             composite.SetForegroundOpacity(opacity)
         elif _is_ours(scene.GetNodeByID(composite.GetForegroundVolumeID() or "")):

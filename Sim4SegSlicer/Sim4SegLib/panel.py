@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +103,9 @@ class Panel:
 
     def cancel(self) -> None:
         """Stop the query that runs."""
-        if self._queries.is_running:
-            self._queries.running.cancel()
+        running = self._queries.running
+        if running is not None and not running.is_over:
+            running.cancel()
             self.ui.statusLabel.text = _("Cancelling")
             self.ui.cancelButton.enabled = False
 
@@ -300,7 +301,7 @@ class Panel:
         opacity = self.ui.opacitySlider.value / 100
         overlay.show_similarity(self._scene(), self._similarity(), opacity)
 
-    def _show_modes(self, modes: list[str]) -> None:
+    def _show_modes(self, modes: Sequence[str]) -> None:
         self.ui.modeComboBox.clear()
         for mode in modes:
             self.ui.modeComboBox.addItem(_(MODE_NAMES.get(mode, mode)), mode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import qt
 import slicer
@@ -46,16 +47,16 @@ class Dialogs:
 class Application:
     """What the panel asks of Slicer's main window."""
 
-    def slice_node(self):
+    def slice_node(self) -> Any:
         """The slice view that is looked at: the red one, where the layout has it."""
         view = slicer.app.layoutManager().sliceWidget("Red")
         return None if view is None else view.mrmlSliceNode()
 
-    def show_volume(self, volume_node) -> None:
+    def show_volume(self, volume_node: Any) -> None:
         """In all slice views."""
         slicer.util.setSliceViewerLayers(background=volume_node, fit=True)
 
-    def edit_segments(self, segmentation_node, volume_node) -> None:
+    def edit_segments(self, segmentation_node: Any, volume_node: Any) -> None:
         """Open the Segment Editor."""
         slicer.util.selectModule("SegmentEditor")
         editor = slicer.util.getModuleWidget("SegmentEditor").editor

@@ -163,8 +163,13 @@ def _measurement(name: str, value: float) -> tuple[str, str]:
         return "share of the image", f"{value:.1%}"
     base, _, unit = name.rpartition("_")
     if unit in _UNITS:
-        return base.replace("_", " "), f"{value:.4g} {_UNITS[unit]}"
-    return name.replace("_", " "), f"{value:.4g}"
+        return base.replace("_", " "), f"{_number(value)} {_UNITS[unit]}"
+    return name.replace("_", " "), _number(value)
+
+
+def _number(value: float) -> str:
+    """Three digits or more, never with an exponent."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _percent(value: float | None) -> str:

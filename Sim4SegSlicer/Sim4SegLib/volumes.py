@@ -24,7 +24,8 @@ class SourceImage:
 
     Attributes:
         voxels: (slices, rows, columns) or (slices, rows, columns, 3).
-        geometry: of these voxels, in the volume's own space (without its transform).
+        geometry: of these voxels, in the volume's own space (without its transform); None of a
+            picture, whose pixels Slicer calls 1 mm because it does not know.
         plane: which slice it is; None is the whole volume.
         shape: (k, j, i) of the volume.
         ijk_to_ras: (4, 4) of the volume, without its transform.
@@ -32,7 +33,7 @@ class SourceImage:
     """
 
     voxels: NDArray[Any]
-    geometry: Geometry
+    geometry: Geometry | None
     plane: Plane | None
     shape: tuple[int, int, int]
     ijk_to_ras: Matrix
@@ -115,7 +116,7 @@ def slice_at(volume_node: Any, plane: Plane) -> SourceImage:
     _check_finite(image)
     return SourceImage(
         image[np.newaxis],
-        geometry_of(plane.ijk_to_ras(ijk_to_ras, voxels.shape)),
+        _known_geometry(plane.ijk_to_ras(ijk_to_ras, voxels.shape), voxels.shape),
         plane,
         voxels.shape[:3],
         ijk_to_ras,
@@ -160,6 +161,12 @@ def _window(volume_node: Any) -> tuple[float, float] | None:
         return None
     window = float(display.GetWindow())
     return (float(display.GetLevel()), window) if window > 0 else None
+
+
+def _known_geometry(slice_to_ras: Matrix, shape: tuple[int, ...]) -> Geometry | None:
+    geometry = geometry_of(slice_to_ras)
+    is_picture = 1 in shape[:3] and geometry.spacing == (1.0, 1.0, 1.0)
+    return None if is_picture else geometry
 
 
 def _check_finite(voxels: NDArray[Any]) -> None:

@@ -15,6 +15,7 @@ for folder in (ROOT, ROOT / "Sim4SegSlicer", Path(__file__).parent):
     sys.path.insert(0, str(folder))
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
+import matplotlib  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import slicer_qt  # noqa: E402
@@ -39,8 +40,10 @@ def ask(opened):
     volume = opened.scene.volume(np.asarray(small)[np.newaxis], affine(directions=LPS), "retina")
     opened.parameters.inputVolume = volume
     opened.ui.opacitySlider.value = 50.0
-    opened.ask(QUERY)
-    opened.until_over()
+    # The first query waits for the service and the model.
+    for query in ("Does the eye look healthy?", QUERY):
+        opened.ask(query)
+        opened.until_over()
 
 
 def draw_panel(opened):
@@ -59,9 +62,9 @@ def draw_answer(opened):
     report = opened.parameters.shownReport
     seen = outcome.outcome_of(report)
     similarity = slicer.util.arrayFromVolume(report.GetNodeReference(reports.SIMILARITY_ROLE))[0]
-    warm = np.stack([np.clip(3 * similarity - shift, 0, 1) for shift in (0.0, 1.0, 2.0)], -1)
-    share = 0.6 * similarity[..., np.newaxis]
-    overlaid = (1 - share) * seen.pixels + share * 255 * warm
+    bright = similarity / similarity.max()
+    colours = matplotlib.colormaps["inferno"](bright)[..., :3]
+    overlaid = 0.35 * seen.pixels + 0.65 * 255 * colours
     both = np.concatenate([exporting.draw(seen), np.rint(overlaid).astype(np.uint8)], axis=1)
     picture = Image.fromarray(both)
     picture.resize([side * 3 // 4 for side in picture.size], Image.Resampling.LANCZOS).save(

@@ -104,6 +104,7 @@ def test_a_picture_is_sent_as_it_is_on_disk(scene):
     image = volumes.slice_shown(picture, scene.slice_view())
     assert np.array_equal(image.voxels, colours)
     assert image.window is None
+    assert image.geometry is None, "nobody knows how large its pixels are"
     grey = scene.volume(colours[..., 0], affine((1, 1, 1), np.diag([-1.0, -1.0, 1.0])))
     assert np.array_equal(volumes.slice_shown(grey, None).voxels, colours[..., 0])
 

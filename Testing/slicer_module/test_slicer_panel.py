@@ -1,5 +1,6 @@
 """The panel in real Qt widgets, loaded from the real .ui, on a real scene."""
 
+import ast
 import dataclasses
 import importlib
 import sys
@@ -470,3 +471,28 @@ def test_the_module_says_what_it_is(opened):
     assert opened.parent.categories == ["Segmentation"]
     assert "not a medical device" in opened.parent.helpText
     assert slicer.mrmlScene is opened.scene.mrml
+
+
+def test_the_code_uses_widgets_only_as_pythonqt_offers_them(opened):
+    """Python lets any attribute be set, so that a misspelt property would be silent."""
+    written, read = widget_attributes()
+    assert ("applyButton", "enabled") in written and ("opacitySlider", "value") in read
+    for name, attribute in written:
+        widget = getattr(opened.ui, name)
+        is_property = widget.metaObject().indexOfProperty(attribute) >= 0
+        assert is_property, f"{name} has no property {attribute}"
+    for name, attribute in read:
+        assert hasattr(getattr(opened.ui, name), attribute), f"{name} has no {attribute}"
+
+
+def widget_attributes():
+    """(widget, attribute) pairs of ui.WIDGET.ATTRIBUTE in the module: written ones, read ones."""
+    written, read = set(), set()
+    for path in slicer_qt.MODULE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
+                owner = node.value.value
+                if getattr(owner, "attr", getattr(owner, "id", None)) == "ui":
+                    kind = written if isinstance(node.ctx, ast.Store) else read
+                    kind.add((node.value.attr, node.attr))
+    return written, read
