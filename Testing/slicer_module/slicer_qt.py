@@ -25,6 +25,8 @@ from shibokensupport import feature  # noqa: E402
 
 MODULE = Path(__file__).resolve().parents[2] / "Sim4SegSlicer"
 TRUE_PROPERTY = 2
+# Else PySide reads the source of every module there is, which some of torch's answer with an error.
+feature._mod_uses_pyside = lambda module: False
 for name in ("Sim4Seg", "Sim4SegLib.panel", "Sim4SegLib.qt_parts", __name__):
     feature.set_selection(TRUE_PROPERTY, name)
 

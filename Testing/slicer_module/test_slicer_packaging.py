@@ -193,10 +193,10 @@ def test_the_tree_configures_and_what_it_installs_works_by_itself(tmp_path):
     assert done.returncode == 0, done.stderr
     installed = build / "lib" / "qt-scripted-modules"
     assert (installed / "Sim4Seg.py").is_file()
+    assert (installed / "Sim4SegCore" / "checkpoint" / "config.json").is_file()
     code = (
-        "import Sim4SegCore, Sim4SegLib.planes, Sim4SegLib.terms\n"
-        "from Sim4SegCore.modeling.checkpoint import embedded_folder\n"
-        "print(Sim4SegLib.terms.term_for('tumor').colour, embedded_folder())"
+        "import Sim4SegCore, Sim4SegLib.planes, Sim4SegLib.terms as terms\n"
+        "print(terms.term_for('tumor').region, Sim4SegCore.__file__)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -207,4 +207,4 @@ def test_the_tree_configures_and_what_it_installs_works_by_itself(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert str(installed / "Sim4SegCore" / "checkpoint") in done.stdout
+    assert done.stdout.split() == ["Brain", str(installed / "Sim4SegCore" / "__init__.py")]
