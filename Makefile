@@ -34,6 +34,7 @@ benchmark: $(READY)
 	$(BIN)/python Testing/benchmarks/volume_speed.py
 	$(BIN)/python Testing/benchmarks/service_overhead.py
 	$(BIN)/python Testing/benchmarks/prepare_speed.py
+	$(BIN)/python Testing/benchmarks/slicer_overhead.py
 
 $(READY): pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('Python 3.10 or newer is needed') if sys.version_info < (3, 10) else None"

@@ -197,13 +197,18 @@ def _oriented_image(volume_mask: NDArray[Any], ijk_to_ras: Matrix) -> Any:
 
 
 def _extent(volume_mask: NDArray[Any]) -> _Extent:
-    bounds: list[int] = []
-    for axis in (2, 1, 0):
-        others = tuple(other for other in range(3) if other != axis)
-        inside = np.flatnonzero(volume_mask.any(axis=others))
-        bounds += [int(inside[0]), int(inside[-1])] if len(inside) else [0, 0]
-    i0, i1, j0, j1, k0, k1 = bounds
+    k0, k1 = _bounds(volume_mask.reshape(len(volume_mask), -1).any(axis=1))
+    # Seen along k, in the slices that matter: the volume is read twice, not three times.
+    shadow = volume_mask[k0 : k1 + 1].any(axis=0)
+    j0, j1 = _bounds(shadow.any(axis=1))
+    i0, i1 = _bounds(shadow.any(axis=0))
     return i0, i1, j0, j1, k0, k1
+
+
+def _bounds(is_inside: Any) -> tuple[int, int]:
+    """First and last index; (0, 0) if there is none."""
+    inside = np.flatnonzero(is_inside)
+    return (int(inside[0]), int(inside[-1])) if len(inside) else (0, 0)
 
 
 def _index_to_index(labelmap: Any, ijk_to_ras: Matrix) -> Matrix:
