@@ -199,7 +199,7 @@ def _oriented_image(volume_mask: NDArray[Any], ijk_to_ras: Matrix) -> Any:
 def _extent(volume_mask: NDArray[Any]) -> _Extent:
     k0, k1 = _bounds(volume_mask.reshape(len(volume_mask), -1).any(axis=1))
     # Seen along k, in the slices that matter: the volume is read twice, not three times.
-    shadow = volume_mask[k0 : k1 + 1].any(axis=0)
+    shadow = np.asarray(volume_mask[k0 : k1 + 1].any(axis=0))
     j0, j1 = _bounds(shadow.any(axis=1))
     i0, i1 = _bounds(shadow.any(axis=0))
     return i0, i1, j0, j1, k0, k1
