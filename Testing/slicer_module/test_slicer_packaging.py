@@ -57,7 +57,8 @@ def test_the_root_hands_its_scene_to_every_mrml_widget():
 @pytest.mark.parametrize("folder", [MODULE, ROOT / "Sim4SegCore"], ids=lambda path: path.name)
 def test_every_python_file_is_listed_for_the_build(folder):
     there = {path.relative_to(folder).as_posix() for path in python_files(folder)}
-    assert listed_in(folder, "py") == there
+    difference = listed_in(folder, "py") ^ there
+    assert not difference, f"correct the list in {folder.name}/CMakeLists.txt: {difference}"
 
 
 def test_every_resource_and_the_checkpoint_are_listed_for_the_build():
