@@ -157,12 +157,12 @@ def tag_of(segment: Any, name: str) -> str | None:
 
 
 def _tags(document: dict[str, Any], finding: dict[str, Any]) -> dict[str, str]:
-    model = document["model"]
+    model, confidence = document["model"], finding["confidence"]
     return {
         LABEL_TAG: finding["label"],
         QUERY_TAG: document["query"],
         MODEL_TAG: f"{model['name']} {model['sha256'][:12]}".strip(),
-        CONFIDENCE_TAG: f"{finding['confidence']:.3f}",
+        CONFIDENCE_TAG: "unknown" if confidence is None else f"{confidence:.3f}",
     }
 
 
