@@ -28,6 +28,7 @@ class FakePredictor:
     progress: Callable[[Step], None] = ignore
     encoded: Case | None = None
     thread_ids: set[int] = dataclasses.field(default_factory=set)
+    answered: list[str] = dataclasses.field(default_factory=list)
 
     def set_image(self, image: Case) -> None:
         self.encodings += 1
@@ -45,6 +46,7 @@ class FakePredictor:
             time.sleep(self.seconds / self.steps)
         if self.fails is not None:
             self.fails(case, query)
+        self.answered.append(query)
         label = f"{query} {float(case.image.sum(dtype=np.float64)):.0f}"
         return Result(
             case=case,

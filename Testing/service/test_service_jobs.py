@@ -113,7 +113,7 @@ def test_what_the_progress_callback_raises_cancels_and_frees_the_device(serve):
             client.ask(picture(), "Slow?", progress=stop)
         predictor.seconds, began = 0.0, time.monotonic()
         client.ask(picture(), "Quick?")
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 30, "waited for the cancelled job's sixty seconds"
 
 
 def test_cancelling_a_waiting_job_takes_it_out_of_the_queue(serve):
@@ -144,7 +144,7 @@ def submit(running, digest, query, **more):
 
 @pytest.mark.parametrize("waiting", [False, True])
 def test_jobs_time_out_running_or_waiting(serve, waiting):
-    running = serve(FakePredictor(seconds=5.0, steps=100))
+    running = serve(FakePredictor(seconds=60.0, steps=1200))
     with running.client() as client:
         image = client.prepare(picture())
         client.send(image)
@@ -154,7 +154,7 @@ def test_jobs_time_out_running_or_waiting(serve, waiting):
         with pytest.raises(ServiceError, match="longer than it was allowed") as caught:
             client.ask(image, "Slow?", Options(timeout_s=0.3))
         assert caught.value.problem.status == 504
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 30
         if waiting:
             client.cancel(first)
 
@@ -252,7 +252,7 @@ def test_results_and_images_go_after_a_while(serve):
         assert client.ask(second, "Still?").document["query"] == "Still?"
 
 
-def wait_for(condition, seconds=5.0):
+def wait_for(condition, seconds=60.0):
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "waited in vain"
@@ -260,26 +260,29 @@ def wait_for(condition, seconds=5.0):
 
 
 def test_a_greedy_client_does_not_hold_up_another(serve):
-    running = serve(FakePredictor(seconds=0.05))
+    all_asked = threading.Event()
+    predictor = FakePredictor(fails=lambda case, query: wait_for(all_asked.is_set))
+    running = serve(predictor)
     with running.client() as client:
         image = client.prepare(picture())
         client.send(image)
-        greedy = [submit(running, image.hash, f"{n}?") for n in range(40)]
-        began = time.monotonic()
-        client.ask(image, "One question?")
-        assert time.monotonic() - began < 0.8
-        unfinished = [running.call("GET", f"/v1/jobs/{j}").json()["state"] for j in greedy]
-        assert unfinished.count("queued") > 20
+        for number in range(40):
+            submit(running, image.hash, f"{number}?")
+        other = threading.Thread(target=client.ask, args=(image, "One question?"))
+        other.start()
+        wait_for(lambda: running.hub.health().jobs == 41)
+        all_asked.set()
+        other.join(60)
+    assert predictor.answered.index("One question?") <= 2
 
 
 def test_eight_clients_get_their_own_answers_in_turn(serve):
     predictor = FakePredictor(seconds=0.01)
     running = serve(predictor)
     cases = [picture(seed, (20 + 30 * seed, 25 + 20 * seed)) for seed in range(8)]
-    seconds, wrong = {}, []
+    wrong = []
 
     def work(number):
-        began = time.monotonic()
         with running.client() as client:
             for query in range(20):
                 text = f"Client {number} query {query}"
@@ -289,7 +292,6 @@ def test_eight_clients_get_their_own_answers_in_turn(serve):
                     answer.masks[0][0], expected.mask
                 ):
                     wrong.append(text)
-        seconds[number] = time.monotonic() - began
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -297,8 +299,10 @@ def test_eight_clients_get_their_own_answers_in_turn(serve):
     for thread in threads:
         thread.join()
     assert wrong == []
-    assert len(seconds) == 8
-    assert max(seconds.values()) <= 2 * sorted(seconds.values())[4]
+    askers = [query.split()[1] for query in predictor.answered]
+    assert sorted(askers) == sorted(str(number) for number in range(8) for _ in range(20))
+    first_done = min(max(n for n, a in enumerate(askers) if a == asker) for asker in set(askers))
+    assert min(askers[: first_done + 1].count(asker) for asker in set(askers)) >= 5
     assert len(predictor.thread_ids) == 1
 
 
