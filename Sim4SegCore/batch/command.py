@@ -15,13 +15,18 @@ from typing import TYPE_CHECKING, Any
 from ..errors import Sim4SegError
 
 if TYPE_CHECKING:
+    from ..case import ModelIdentity
+    from .answering import Predictor
+    from .engine import Engine
     from .finishing import Summary
     from .queries import QueryRule
-    from .running import Predictor, Settings
+    from .running import Settings
 
 EXIT_SOME_FAILED = 3
 MAX_LISTED_FAILURES = 20
+RAY_DEVICES = ("auto", "cpu", "cuda")
 LoadPredictor = Callable[["str | None", str], "Predictor"]
+IdentifyModel = Callable[["str | None"], "ModelIdentity"]
 
 
 def add_batch_command(commands: Any) -> None:
@@ -75,6 +80,18 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="do everything again, in any folder"
     )
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="work on a Ray cluster, whose machines share the folders of studies and results; "
+        "'local' starts one on this machine",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="models that answer at the same time on Ray (default: one for each GPU, without "
+        "GPUs one for each core)",
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
@@ -89,16 +106,32 @@ def load_sim4seg(model: str | None, device: str) -> Predictor:
     return Sim4Seg.from_pretrained(model, device=device, notify=_say)
 
 
+def identify_sim4seg(model: str | None) -> ModelIdentity:
+    """The identity that the model will have, without loading it.
+
+    Raises:
+        Sim4SegError: if there is no such model.
+    """
+    from ..modeling.checkpoint import identify, resolve_folder
+
+    return identify(
+        resolve_folder(model), "sim4seg-embedded" if model is None else Path(model).name
+    )
+
+
 def run_batch_command(
     options: argparse.Namespace,
     load_predictor: LoadPredictor = load_sim4seg,
     settings: Settings | None = None,
+    identify_model: IdentifyModel = identify_sim4seg,
 ) -> int:
     """Do what the options ask for.
 
     Args:
-        load_predictor: from the values of --model and --device.
-        settings: of the running; None is what suits this machine.
+        load_predictor: from the values of --model and --device; with --ray it must be one that
+            can be pickled.
+        settings: of the running on this machine alone; None is what suits it.
+        identify_model: from the value of --model; used with --ray, where this process loads none.
 
     Returns:
         0, or 3 if some studies failed.
@@ -112,7 +145,9 @@ def run_batch_command(
         _refuse_with_merge(options)
         summary = merge_parts(options.output)
     else:
-        summary = _batch(options, load_predictor, settings)
+        summary = _batch(
+            options, lambda: _engine(options, load_predictor, settings, identify_model)
+        )
     if options.json:
         print(json.dumps(summary.to_dict(), indent=2))
     else:
@@ -138,9 +173,7 @@ def describe(summary: Summary) -> str:
 # --------------------------------------------------------------------------- the batch
 
 
-def _batch(
-    options: argparse.Namespace, load_predictor: LoadPredictor, settings: Settings | None
-) -> Summary:
+def _batch(options: argparse.Namespace, make_engine: Callable[[], Engine]) -> Summary:
     from .finishing import run_part
     from .layout import Layout, locked, prepare
     from .parts import Part
@@ -152,6 +185,7 @@ def _batch(
         raise Sim4SegError("--part-id and --num-parts belong together")
     if options.studies.resolve() == options.output.resolve():
         raise Sim4SegError("studies and results need folders of their own; choose another output")
+    _check_ray(options)
     part = Part(options.part_id or 0, 1 if options.num_parts is None else options.num_parts)
     layout = Layout(options.output, part)
     rules = _rules(options)
@@ -160,16 +194,51 @@ def _batch(
     prepare(layout, options.overwrite)
     with locked(layout):
         _say(f"{len(studies)} studies found; loading the model")
-        predictor = load_predictor(options.model, options.device)
         return run_part(
             layout,
             studies,
             rules,
-            predictor,
+            make_engine(),
             start_anew=options.overwrite,
             retry_failed=options.retry_failed,
             say=_say,
-            settings=settings,
+        )
+
+
+def _engine(
+    options: argparse.Namespace,
+    load_predictor: LoadPredictor,
+    settings: Settings | None,
+    identify_model: IdentifyModel,
+) -> Engine:
+    if options.ray is None:
+        from .running import LocalEngine
+
+        return LocalEngine(load_predictor(options.model, options.device), settings)
+    from .on_ray import RayEngine
+    from .ray_stages import ModelChoice
+
+    # Another machine's working folder is another one.
+    is_folder = options.model is not None and Path(options.model).is_dir()
+    source = str(Path(options.model).resolve()) if is_folder else options.model
+    choice = ModelChoice(load_predictor, source, options.device, identify_model(source))
+    return RayEngine(choice, options.ray, options.workers, options.studies)
+
+
+def _check_ray(options: argparse.Namespace) -> None:
+    if options.ray is None:
+        if options.workers is not None:
+            raise Sim4SegError("--workers is for --ray; use both or neither")
+        return
+    from ..ray_cluster import import_ray
+
+    import_ray(options.ray)
+    if options.workers is not None and options.workers < 1:
+        raise Sim4SegError("--workers counts models that answer; use 1 or more")
+    if options.device not in RAY_DEVICES:
+        raise Sim4SegError(
+            f"on Ray --device is {', '.join(RAY_DEVICES[:-1])} or {RAY_DEVICES[-1]}; "
+            "which one of several is Ray's choice"
         )
 
 
@@ -189,7 +258,17 @@ def _refuse_unasked(rules: tuple[QueryRule, ...], some_lack_query: bool) -> None
 def _refuse_with_merge(options: argparse.Namespace) -> None:
     given = [
         name
-        for name in ("studies", "queries", "query", "slice", "model", "part_id", "num_parts")
+        for name in (
+            "studies",
+            "queries",
+            "query",
+            "slice",
+            "model",
+            "part_id",
+            "num_parts",
+            "ray",
+            "workers",
+        )
         if getattr(options, name) is not None
     ]
     if given or options.overwrite or options.retry_failed:

@@ -10,12 +10,12 @@ from typing import Any
 
 from ..output import RESULT_FILE
 from .contact_sheet import write_pages
+from .engine import Engine
 from .layout import Layout
 from .manifest import DONE, FAILED, Manifest, Outcome
 from .plan import Job, Key, Plan, Task, make_plan
 from .progress import Progress
 from .queries import QueryRule
-from .running import BatchRun, Predictor, Settings
 from .studies import Study
 from .table import rows, write_csv, write_parquet, write_timings
 
@@ -56,11 +56,10 @@ def run_part(
     layout: Layout,
     studies: Sequence[Study],
     rules: Sequence[QueryRule],
-    predictor: Predictor,
+    engine: Engine,
     start_anew: bool,
     retry_failed: bool,
     say: Callable[[str], None],
-    settings: Settings | None = None,
 ) -> Summary:
     """Do what is left of a part and write its table and contact sheet.
 
@@ -72,7 +71,7 @@ def run_part(
     Raises:
         Sim4SegError: if queries do not fit the studies, or results cannot be written.
     """
-    plan, jobs = make_plan(studies, rules, predictor.identity, layout.part)
+    plan, jobs = make_plan(studies, rules, engine.identity, layout.part)
     if start_anew:
         layout.manifest.unlink(missing_ok=True)
     with Manifest(layout.manifest) as manifest:
@@ -87,14 +86,12 @@ def run_part(
                 path.unlink(missing_ok=True)
         plan.save(layout.plan)
         progress = Progress(len(pending), say)
-        run = BatchRun(
-            predictor,
+        engine.run(
+            _left(jobs, {task.key for task in pending}),
             layout.out,
             manifest,
-            settings,
             progress=lambda outcome: progress.count(failed=outcome.status == FAILED),
         )
-        run.run(_left(jobs, {task.key for task in pending}))
         already_done = len(plan.tasks) - len(pending)
         unasked = len(studies) - len({s.id for s in studies if _is_asked(s, rules)})
         notes = [f"no query is meant for {unasked} of the studies"] if unasked else []

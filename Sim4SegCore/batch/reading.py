@@ -61,7 +61,7 @@ class Read:
 
     Attributes:
         case: None if it could not be read; `reason` then says why.
-        size: bytes taken from the budget.
+        size: bytes of the image and of one result, 0 without a case.
     """
 
     job: Job
@@ -85,6 +85,14 @@ def read_ahead(
 
 
 def _read(job: Job, budget: Budget) -> Read:
+    read = read_study(job)
+    if read.case is not None:
+        budget.take(read.size)
+    return read
+
+
+def read_study(job: Job) -> Read:
+    """Read a study; what goes wrong is the reason in what is returned."""
     started = time.perf_counter()
     case, reason, size = None, "", 0
     try:
@@ -94,7 +102,4 @@ def _read(job: Job, budget: Budget) -> Read:
         reason = str(error)
     except Exception as error:  # a defect must not end the other studies
         reason = unexpected(error)
-    seconds = time.perf_counter() - started
-    if case is not None:
-        budget.take(size)
-    return Read(job, case, reason, size, seconds)
+    return Read(job, case, reason, size, time.perf_counter() - started)

@@ -10,39 +10,22 @@ from __future__ import annotations
 import os
 import queue
 import threading
-import time
-import uuid
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from ..case import Case, ModelIdentity, Result
+from ..case import ModelIdentity
 from ..errors import Sim4SegError
-from .failures import unexpected
-from .files import remove_folder, replace_folder
-from .manifest import DONE, FAILED, Manifest, Outcome
-from .plan import Job, Task
+from .answering import Answer, Predictor, answers
+from .files import remove_folder
+from .manifest import Manifest, Outcome
+from .placing import hidden_folder, put_in_place, remove_leftovers
+from .plan import Job
 from .reading import Budget, Read, read_ahead
-from .saving import LocalSaver, ProcessSaver, Saver, problem_of
-from .table import answer_columns
-
-
-class Predictor(Protocol):
-    """What answers; `Sim4SegCore.Sim4Seg` does."""
-
-    @property
-    def identity(self) -> ModelIdentity:
-        """Which weights."""
-
-    def set_image(self, image: Case) -> None:
-        """Encode an image."""
-
-    def ask(self, query: str) -> Result:
-        """Answer a query about it."""
+from .saving import LocalSaver, Problem, ProcessSaver, Saver, problem_of
 
 
 @dataclass(frozen=True)
@@ -57,6 +40,29 @@ class Settings:
     """Bytes of images and results under way; one study may have more."""
     savers: int = min(4, max(1, (os.cpu_count() or 1) // 2))
     """Processes that write results; 0 writes in this one."""
+
+
+class LocalEngine:
+    """This machine alone: one model, which is loaded already."""
+
+    def __init__(self, predictor: Predictor, settings: Settings | None = None) -> None:
+        self._predictor = predictor
+        self._settings = settings
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """See `Engine`."""
+        return self._predictor.identity
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        out: Path,
+        manifest: Manifest,
+        progress: Callable[[Outcome], None],
+    ) -> None:
+        """See `Engine`."""
+        BatchRun(self._predictor, out, manifest, self._settings, progress).run(jobs)
 
 
 class BatchRun:
@@ -124,88 +130,40 @@ class BatchRun:
             self._written.popleft().result()
 
     def _answer(self, read: Read, writer: ThreadPoolExecutor) -> None:
-        started = time.perf_counter()
-        reason = read.reason if read.case is None else self._encode(read.case)
-        seconds = read.seconds + time.perf_counter() - started
         tasks = read.job.tasks
-        self._remove_leftovers(self._out / tasks[0].folder)
-        for task in tasks:
-            started = time.perf_counter()
-            result, problem = (None, reason) if reason else self._ask(task)
-            seconds += time.perf_counter() - started
-            size = read.size if task is tasks[-1] else 0
+        remove_leftovers(self._out, tasks)
+        for answer in answers(self._predictor, read):
+            size = read.size if answer.task is tasks[-1] else 0
             self._wait_for_writer(self._settings.results_behind)
-            self._written.append(writer.submit(self._write, task, result, problem, seconds, size))
-            seconds = 0.0
-
-    def _encode(self, case: Case) -> str:
-        """The reason if it failed, else empty."""
-        try:
-            self._predictor.set_image(case)
-        except Sim4SegError as error:
-            return str(error)
-        except Exception as error:  # a defect must not end the other studies
-            return unexpected(error)
-        return ""
-
-    def _ask(self, task: Task) -> tuple[Result | None, str]:
-        """A result, or the reason why there is none."""
-        try:
-            return self._predictor.ask(task.query), ""
-        except Sim4SegError as error:
-            return None, str(error)
-        except Exception as error:  # a defect must not end the other studies
-            return None, unexpected(error)
+            self._written.append(writer.submit(self._write, answer, size))
 
     # ----------------------------------------------------------------- the writers' threads
 
-    def _write(
-        self, task: Task, result: Result | None, reason: str, seconds: float, size: int
-    ) -> None:
+    def _write(self, answer: Answer, size: int) -> None:
         try:
-            if result is not None:
-                reason = self._save(task, result)
-            outcome = Outcome(
-                study=task.study,
-                query_name=task.query_name,
-                query=task.query,
-                input=task.input,
-                model_sha256=self._predictor.identity.sha256,
-                status=FAILED if reason else DONE,
-                reason=" ".join(reason.split()),
-                seconds=round(seconds, 3),
-                answer={} if reason or result is None else answer_columns(result),
-            )
+            problem = self._save(answer)
+            if problem is not None and problem.ends_batch:
+                raise Sim4SegError(problem.reason)
+            not_written = "" if problem is None else problem.reason
+            outcome = answer.outcome(self._predictor.identity.sha256, not_written)
             with self._finishing:
                 self._manifest.append(outcome)
                 self._progress(outcome)
         finally:
             self._budget.give_back(size)
 
-    def _save(self, task: Task, result: Result) -> str:
-        """Write a task's folder; the reason if it is the study's own that this failed."""
-        target = self._out / task.folder
-        # Of the same name, since reasons quote it and must be the same in every run.
-        new = target.parent / f".{uuid.uuid4().hex}" / target.name
+    def _save(self, answer: Answer) -> Problem | None:
+        """Write a task's folder; None if that went well, or there is nothing to write."""
+        if answer.result is None:
+            return None
+        target = self._out / answer.task.folder
+        new = hidden_folder(target)
         saver = self._savers.get()
         try:
-            problem = saver.save(result, new)
-            if problem is None:
-                replace_folder(target, new)
+            problem = saver.save(answer.result, new)
+            return put_in_place(target, new) if problem is None else problem
         except OSError as error:
-            problem = problem_of(error, target)
+            return problem_of(error, target)
         finally:
             self._savers.put(saver)
             remove_folder(new.parent)
-        if problem is None:
-            return ""
-        if problem.ends_batch:
-            raise Sim4SegError(problem.reason)
-        return problem.reason
-
-    @staticmethod
-    def _remove_leftovers(folder: Path) -> None:
-        """What a killed batch left half written beside a study's results."""
-        if folder.parent.is_dir():
-            for leftover in folder.parent.glob(".*"):
-                remove_folder(leftover)

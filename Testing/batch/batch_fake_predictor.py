@@ -60,7 +60,9 @@ def main():
     seconds = float(os.environ.get("FAKE_SECONDS", "0"))
     try:
         return run_batch_command(
-            parser.parse_args(), lambda model, device: FakePredictor(model or "fake", seconds)
+            parser.parse_args(),
+            lambda model, device: FakePredictor(model or "fake", seconds),
+            identify_model=lambda model: FakePredictor(model or "fake").identity,
         )
     except Sim4SegError as error:
         print(f"sim4seg: {error}", file=sys.stderr)

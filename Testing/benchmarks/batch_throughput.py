@@ -23,6 +23,7 @@ from Sim4SegCore import Sim4Seg
 from Sim4SegCore.batch.finishing import run_part
 from Sim4SegCore.batch.layout import Layout, prepare
 from Sim4SegCore.batch.queries import NamedQuery, QueryRule
+from Sim4SegCore.batch.running import LocalEngine
 from Sim4SegCore.batch.studies import find_studies
 from Sim4SegCore.examples import draw_phantom
 
@@ -58,7 +59,7 @@ def as_batch(predictor: Sim4Seg, folder: Path, out: Path, queries: tuple[str, ..
         layout,
         find_studies(folder),
         rules,
-        predictor,
+        LocalEngine(predictor),
         start_anew=False,
         retry_failed=False,
         say=lambda sentence: None,

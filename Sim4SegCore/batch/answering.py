@@ -1,0 +1,98 @@
+"""Asks the model about a study that was read; what goes wrong is the study's own outcome."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..case import Case, ModelIdentity, Result
+from ..errors import Sim4SegError
+from .failures import unexpected
+from .manifest import DONE, FAILED, Outcome
+from .plan import Task
+from .reading import Read
+from .table import answer_columns
+
+
+class Predictor(Protocol):
+    """What answers; `Sim4SegCore.Sim4Seg` does."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Which weights."""
+
+    def set_image(self, image: Case) -> None:
+        """Encode an image."""
+
+    def ask(self, query: str) -> Result:
+        """Answer a query about it."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a task before anything is written.
+
+    Attributes:
+        result: None if there is none; `reason` then says why.
+        seconds: reading and encoding (in a study's first task) and answering.
+    """
+
+    task: Task
+    result: Result | None
+    reason: str
+    seconds: float
+
+    def outcome(self, model_sha256: str, not_written: str = "") -> Outcome:
+        """The line of the manifest.
+
+        Args:
+            not_written: the reason if the result could not be written.
+        """
+        reason = self.reason or not_written
+        return Outcome(
+            study=self.task.study,
+            query_name=self.task.query_name,
+            query=self.task.query,
+            input=self.task.input,
+            model_sha256=model_sha256,
+            status=FAILED if reason else DONE,
+            reason=" ".join(reason.split()),
+            seconds=round(self.seconds, 3),
+            answer={} if reason or self.result is None else answer_columns(self.result),
+        )
+
+
+def answers(predictor: Predictor, read: Read) -> Iterator[Answer]:
+    """The answers to a study's tasks, one after the other."""
+    started = time.perf_counter()
+    reason = read.reason if read.case is None else _encode(predictor, read.case)
+    seconds = read.seconds + time.perf_counter() - started
+    for task in read.job.tasks:
+        started = time.perf_counter()
+        result, problem = (None, reason) if reason else _ask(predictor, task)
+        seconds += time.perf_counter() - started
+        yield Answer(task, result, problem, seconds)
+        seconds = 0.0
+
+
+def _encode(predictor: Predictor, case: Case) -> str:
+    """The reason if it failed, else empty."""
+    try:
+        predictor.set_image(case)
+    except Sim4SegError as error:
+        return str(error)
+    except Exception as error:  # a defect must not end the other studies
+        return unexpected(error)
+    return ""
+
+
+def _ask(predictor: Predictor, task: Task) -> tuple[Result | None, str]:
+    """A result, or the reason why there is none."""
+    try:
+        return predictor.ask(task.query), ""
+    except Sim4SegError as error:
+        return None, str(error)
+    except Exception as error:  # a defect must not end the other studies
+        return None, unexpected(error)

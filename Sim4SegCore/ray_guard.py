@@ -1,0 +1,33 @@
+"""Ends what is left of a Ray cluster whose owner was killed; a script for `ray_cluster`.
+
+Ray's processes end with whoever started them, but for two agents that stay for about a minute and
+hold their ports. Waits until its standard input ends, which it does however the owner ends.
+
+    python ray_guard.py PID PID …
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+
+def is_agent(command_line: bytes) -> bool:
+    """Whether a process is one of those agents."""
+    return b"agent" in command_line.lower()
+
+
+def end_agents(pids: list[int]) -> None:
+    """Kill those that are still there, and still what they were."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if is_agent(Path(f"/proc/{pid}/cmdline").read_bytes()):
+                os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.stdin.buffer.read()
+    end_agents([int(pid) for pid in sys.argv[1:]])
