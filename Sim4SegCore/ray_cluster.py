@@ -115,9 +115,24 @@ def _connect(ray: Any, address: str, cores: int | None) -> None:
     # What workers print may quote the headers of images; they write it to Ray's own logs.
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if address == LOCAL:
-        ray.init(num_cpus=cores or os.cpu_count(), include_dashboard=False, **common)
+        with _inherited_modules():
+            ray.init(num_cpus=cores or os.cpu_count(), include_dashboard=False, **common)
     else:
         ray.init(address=address, **common)
+
+
+@contextlib.contextmanager
+def _inherited_modules() -> Iterator[None]:
+    """Processes that are started meanwhile find every module that this one finds."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(str(Path(place).resolve()) for place in sys.path)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 @dataclass(frozen=True)

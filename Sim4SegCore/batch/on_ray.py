@@ -26,6 +26,7 @@ from .plan import Job
 from .ray_stages import (
     JOB,
     LOST,
+    TRIES_FOLDER,
     WRITTEN,
     AnswerRows,
     ModelChoice,
@@ -35,8 +36,10 @@ from .ray_stages import (
     write_row,
 )
 
-CORES_OF_A_STAGE = 0.5
-"""Of each process: half of the cores answer, half read and write."""
+CORES_TO_ANSWER = 0.5
+"""Of each process: half of the cores answer, the others read and write."""
+CORES_TO_READ = CORES_TO_WRITE = 0.4
+"""Stages that take the same share are made one by Ray, and reading would wait for answering."""
 
 
 class RayEngine:
@@ -104,20 +107,20 @@ class RayEngine:
                 data.from_items(
                     [{JOB: pickle.dumps(job)} for job in jobs], override_num_blocks=len(jobs)
                 )
-                .map(read_row, fn_args=(bookkeeper.out,), num_cpus=CORES_OF_A_STAGE)
+                .map(read_row, fn_args=(bookkeeper.out,), num_cpus=CORES_TO_READ)
                 .map(
                     AnswerRows,
                     fn_constructor_args=(self._choice, bookkeeper.out),
                     compute=data.ActorPoolStrategy(
                         size=min(workers, len(jobs)), max_tasks_in_flight_per_actor=2
                     ),
-                    num_cpus=CORES_OF_A_STAGE,
+                    num_cpus=CORES_TO_ANSWER,
                     num_gpus=1 if on_gpu else 0,
                 )
                 .map(
                     write_row,
                     fn_args=(bookkeeper.out, self.identity.sha256),
-                    num_cpus=CORES_OF_A_STAGE,
+                    num_cpus=CORES_TO_WRITE,
                 )
                 .iter_rows()
             )
@@ -148,8 +151,10 @@ class _Bookkeeper:
             if written.folder is not None:
                 remove_folder(written.folder.parent)
             return
+        target = self.out / written.task.folder
+        remove_folder(target.parent / TRIES_FOLDER)
         if written.folder is not None:
-            problem = put_in_place(self.out / written.task.folder, written.folder)
+            problem = put_in_place(target, written.folder)
             if problem is not None:
                 if problem.ends_batch:
                     raise Sim4SegError(problem.reason)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import Sim4SegError
+
+if TYPE_CHECKING:
+    from ..service.config import ServiceConfig
+    from ..service.security import TokenBook
 
 SUMMARY = "answer queries over HTTP"
 TOKEN_VARIABLE = "SIM4SEG_TOKEN"
@@ -38,6 +45,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="allow other hosts without TLS: something in front of it adds TLS",
     )
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="models answer on a Ray cluster ('local' starts one on this machine); the signal "
+        "SIGHUP restarts them one after the other",
+    )
+    parser.add_argument(
+        "--replicas",
+        type=int,
+        help="models on Ray (default: one for each GPU, without GPUs one for each core)",
+    )
     parser.add_argument("--log", type=Path, metavar="FILE", help="rotating log (default: stderr)")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
 
@@ -57,6 +75,7 @@ def run(options: argparse.Namespace) -> None:
     from ..service.config import ServiceConfig
     from ..service.security import TokenBook, new_token
 
+    _check_ray(options)
     config = ServiceConfig(
         host=options.host,
         port=options.port,
@@ -78,7 +97,48 @@ def run(options: argparse.Namespace) -> None:
         token = os.environ.get(TOKEN_VARIABLE) or new_token()
         shown = f"that of {TOKEN_VARIABLE}" if TOKEN_VARIABLE in os.environ else token
         book = TokenBook({"owner": (token, "admin")})
-    serve(config, book, lambda url: _print(f"Address    {url}\nToken      {shown}"))
+
+    def announce(url: str) -> None:
+        _print(f"Address    {url}\nToken      {shown}")
+
+    if options.ray is None:
+        serve(config, book, announce)
+    else:
+        _serve_on_ray(options, config, book, announce)
+
+
+def _serve_on_ray(
+    options: argparse.Namespace,
+    config: ServiceConfig,
+    book: TokenBook,
+    announce: Callable[[str], None],
+) -> None:
+    from ..service.models import load_sim4seg
+    from ..service.ray_replicas import PREFIX, ray_replicas
+    from ..service.server import serve
+
+    device = config.devices[0]
+    with ray_replicas(options.ray, load_sim4seg, device, config.limits) as replicas:
+        count = options.replicas or replicas.usual_count
+        names = tuple(f"{PREFIX}{number}" for number in range(count))
+        config = dataclasses.replace(config, devices=names)
+        serve(config, book, announce, load=replicas.load, on_hangup=replicas.restart)
+
+
+def _check_ray(options: argparse.Namespace) -> None:
+    if options.ray is None:
+        if options.replicas is not None:
+            raise Sim4SegError("--replicas is for --ray; use both or neither")
+        return
+    from ..ray_cluster import import_ray
+
+    import_ray(options.ray)
+    if options.child:
+        raise Sim4SegError("a child process serves without --ray")
+    if options.replicas is not None and options.replicas < 1:
+        raise Sim4SegError("--replicas counts models; use 1 or more")
+    if options.device not in (None, ["auto"], ["cpu"], ["cuda"]):
+        raise Sim4SegError("on Ray --device is auto, cpu or cuda; which one is Ray's choice")
 
 
 def _models(named: list[str] | None, folder: Path | None) -> dict[str, str | None]:

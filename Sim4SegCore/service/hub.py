@@ -24,7 +24,7 @@ from .protocol import (
     Mode,
     ModelStatus,
 )
-from .scheduling import Lane
+from .scheduling import Homes, Lane
 from .uploads import PrivateFolder, Uploads
 from .worker import DeviceWorker
 
@@ -64,6 +64,7 @@ class Hub:
             for device in config.devices
         }
         self.waiters = Waiters()
+        self._homes = Homes()
         self._stopping = threading.Event()
 
     def start(self) -> None:
@@ -97,18 +98,19 @@ class Hub:
             raise refuse("unsupported", f"mode: this service has {', '.join(MODES)}.")
         image.case(request.slice)
         model, _ = self.catalog.source(request.model)
-        worker = self._worker(request.device)
+        worker = self._worker(request)
         job, is_new = self.board.add(lane, request, image, model, worker.device)
         if is_new:
             worker.submit(job)
         return job
 
-    def _worker(self, device: str | None) -> DeviceWorker:
-        if device is None:
-            return min(self.workers.values(), key=lambda worker: worker.load)
-        if device not in self.workers:
+    def _worker(self, request: JobRequest) -> DeviceWorker:
+        if request.device is None:
+            loads = {device: worker.load for device, worker in self.workers.items()}
+            return self.workers[self._homes.choose(request.image, loads)]
+        if request.device not in self.workers:
             raise refuse("invalid", f"device: this service has {', '.join(self.workers)}.")
-        return self.workers[device]
+        return self.workers[request.device]
 
     def cancel(self, job: Job) -> None:
         """See `JobBoard.cancel`."""

@@ -1,14 +1,18 @@
-"""Whose turn is it? First every token in turn, then every client of that token."""
+"""Whose turn is it? First every token in turn, then every client of that token. And where?"""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 Lane = tuple[str, str]
+PATIENCE = 1
+"""Jobs more than elsewhere that a query waits for rather than have its image encoded again."""
+MAX_HOMES = 4096
 
 
 class FairQueue(Generic[T]):
@@ -92,3 +96,32 @@ class FairQueue(Generic[T]):
                 clients.append(items)
             if clients:
                 owners.append(clients)
+
+
+class Homes:
+    """Sends what is asked about one image to one device, which then has it encoded."""
+
+    def __init__(self) -> None:
+        self._homes: OrderedDict[str, str] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def choose(self, image: str, loads: Mapping[str, int]) -> str:
+        """
+        Args:
+            image: its hash.
+            loads: device -> jobs that wait or run there.
+
+        Returns:
+            The image's device, unless it is much busier than another one.
+        """
+        idlest = min(loads, key=lambda device: loads[device])
+        with self._lock:
+            home = self._homes.get(image, idlest)
+            if loads.get(home, math.inf) <= loads[idlest] + PATIENCE:
+                self._homes[image] = home
+            else:
+                self._homes[image] = home = idlest
+            self._homes.move_to_end(image)
+            if len(self._homes) > MAX_HOMES:
+                self._homes.popitem(last=False)
+            return home

@@ -11,6 +11,7 @@ import json
 import logging
 import logging.handlers
 import os
+import signal
 import socket
 import sys
 import threading
@@ -42,6 +43,7 @@ def serve(
     announce: Callable[[str], None],
     parent_pipe: int | None = None,
     load: Load = load_sim4seg,
+    on_hangup: Callable[[], None] | None = None,
 ) -> None:
     """Serve until interrupted, terminated, or, as a child, until the parent goes away.
 
@@ -49,6 +51,7 @@ def serve(
         announce: called with the URL once connections are accepted.
         parent_pipe: a file descriptor that the parent holds open as long as it lives.
         load: makes predictors.
+        on_hangup: called, on a thread of its own, when the process gets the signal SIGHUP.
 
     Raises:
         Sim4SegError: if the address cannot be used or TLS files are no good.
@@ -61,6 +64,10 @@ def serve(
     server.on_started = lambda: announce(url)
     if parent_pipe is not None:
         _end_with_parent(parent_pipe, server, hub)
+    if on_hangup is not None and os.name != "nt":
+        signal.signal(
+            signal.SIGHUP, lambda *_: threading.Thread(target=on_hangup, daemon=True).start()
+        )
     hub.start()
     LOG.info("serving protocol %s", PROTOCOL_VERSION)
     try:

@@ -15,6 +15,7 @@ from .caching import ByteCache, bytes_within
 from .config import ServiceLimits
 from .jobs import Job, JobBoard, JobEndedError
 from .models import Load, ModelCatalog, ModelShelf, Predictor
+from .out_of_memory import is_out_of_memory
 from .problems import ServiceProblemError, problem
 from .protocol import DeviceStatus, ModelStatus
 from .results import result_message
@@ -148,7 +149,7 @@ class DeviceWorker:
                     self._answer(job)
                     break
                 except Exception as error:
-                    if not _is_out_of_memory(error):
+                    if not is_out_of_memory(error):
                         raise
                     LOG.warning("out of memory on %s (attempt %d)", self.device, attempt)
                     self._make_room(job.model)
@@ -214,16 +215,6 @@ def _ignore(step: Step) -> None:
 
 def _place(predictor: Predictor) -> str:
     return str(getattr(getattr(predictor, "model", None), "device", ""))
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Of the host or of any kind of device, told without importing torch."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    words = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in words or "can't allocate memory" in words
-    )
 
 
 def _out_of_memory(device: str) -> Any:

@@ -1,0 +1,178 @@
+"""Replicas of the model as Ray Serve applications, one for each of the service's devices.
+
+Each is an application of its own, since the service routes by image: Serve keeps it running,
+starts it anew when it dies, and lets it finish its query before it is replaced. Serve's own HTTP
+entrance stays closed; the only one is the service's, with its tokens and limits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Generator, Iterator
+from typing import Any
+
+from ..case import Case
+from ..errors import Sim4SegError
+from ..ray_cluster import LOCAL, check_machines, connected
+from .config import ServiceLimits
+from .models import Load, Predictor
+from .remote import RemotePredictor, ReplicaLostError
+from .replica import Failure, Message, Replica
+
+LOG = logging.getLogger(__name__)
+PREFIX = "ray:"
+CORES_OF_A_REPLICA = 0.5
+QUERIES_AT_ONCE = 4
+"""One is worked on; others may be cancelled ones that have not noticed it yet."""
+HEALTH_SECONDS = 1.0
+DRAIN_SECONDS = 60.0
+
+
+class RayReplicas:
+    """Starts replicas when they are first used, restarts and ends them."""
+
+    def __init__(self, ray: Any, load: Load, device: str, limits: ServiceLimits) -> None:
+        """
+        Args:
+            ray: connected.
+            load: must be importable on every machine.
+            device: of each replica: `auto`, `cpu` or `cuda`.
+        """
+        self._ray = ray
+        self._load = load
+        self._device = device
+        self._limits = limits
+        resources = ray.cluster_resources()
+        self._on_gpu = device != "cpu" and resources.get("GPU", 0) >= 1
+        self.usual_count = int(resources["GPU" if self._on_gpu else "CPU"])
+        self._handles: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def load(self, source: str | None, device: str) -> Predictor:
+        """See `models.Load`; the device is one of `names`."""
+        return RemotePredictor(_ServeChannel(self, device), source)
+
+    def handle(self, name: str) -> Any:
+        """Of a replica, which is started if need be.
+
+        Raises:
+            ReplicaLostError: if it cannot be started.
+        """
+        with self._lock:
+            if name not in self._handles:
+                self._handles[name] = self._start(name)
+            return self._handles[name]
+
+    def restart(self) -> None:
+        """Replace one replica after the other; queries wait or are asked again meanwhile."""
+        for name in list(self._handles):
+            LOG.info("restarting %s", name)
+            with self._lock, contextlib.suppress(ReplicaLostError):
+                self._handles[name] = self._start(name)
+
+    def close(self) -> None:
+        """End all replicas."""
+        from ray import serve
+
+        for name in list(self._handles):
+            with contextlib.suppress(Exception):
+                serve.delete(_application(name))
+
+    def _start(self, name: str) -> Any:
+        from ray import serve
+
+        deployment = serve.deployment(Replica).options(
+            name="model",
+            num_replicas=1,
+            max_ongoing_requests=QUERIES_AT_ONCE,
+            health_check_period_s=HEALTH_SECONDS,
+            graceful_shutdown_timeout_s=DRAIN_SECONDS,
+            graceful_shutdown_wait_loop_s=0.2,
+            ray_actor_options={
+                "num_cpus": CORES_OF_A_REPLICA,
+                "num_gpus": 1 if self._on_gpu else 0,
+            },
+        )
+        bound = deployment.bind(
+            self._load, self._device, self._limits.encoded_cache_bytes, self._limits.max_models
+        )
+        try:
+            return serve.run(bound, name=_application(name), route_prefix=None)
+        except (RuntimeError, TimeoutError, self._ray.exceptions.RayError) as error:
+            LOG.warning("%s cannot be started: %s", name, type(error).__name__)
+            raise ReplicaLostError from None
+
+
+class _ServeChannel:
+    """See `Channel`."""
+
+    def __init__(self, replicas: RayReplicas, name: str) -> None:
+        self._replicas = replicas
+        self._name = name
+
+    def prepare(self, source: str | None) -> Failure | None:
+        handle = self._replicas.handle(self._name)
+        with _lost_is_lost():
+            failure: Failure | None = handle.prepare.remote(source).result()
+        return failure
+
+    def ask(
+        self, source: str | None, image: str, case: Case | None, query: str
+    ) -> Generator[Message, None, None]:
+        handle = self._replicas.handle(self._name).options(stream=True)
+        with _lost_is_lost():
+            response = handle.ask.remote(source, image, case, query)
+            try:
+                yield from response
+            finally:
+                response.cancel()
+
+
+@contextlib.contextmanager
+def _lost_is_lost() -> Iterator[None]:
+    from ray.exceptions import RayError
+    from ray.serve.exceptions import RayServeException
+
+    try:
+        yield
+    except (RayError, RayServeException) as error:
+        LOG.warning("a replica was lost: %s", type(error).__name__)
+        raise ReplicaLostError from None
+
+
+def _application(name: str) -> str:
+    """The same after a restart of the service, which so takes over what it left behind."""
+    return f"sim4seg-{name.removeprefix(PREFIX)}"
+
+
+@contextlib.contextmanager
+def ray_replicas(
+    address: str, load: Load, device: str, limits: ServiceLimits
+) -> Iterator[RayReplicas]:
+    """Replicas on a cluster for the time of a block.
+
+    Args:
+        address: see `ray_cluster.connected`.
+
+    Raises:
+        Sim4SegError: if the cluster cannot be used.
+    """
+    with connected(address) as ray:
+        from ray import serve
+
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        if address != LOCAL:
+            check_machines(ray, ())
+        try:
+            serve.start(proxy_location="Disabled")
+        except (RuntimeError, ray.exceptions.RayError):
+            raise Sim4SegError("Ray Serve could not be started on the cluster") from None
+        replicas = RayReplicas(ray, load, device, limits)
+        try:
+            yield replicas
+        finally:
+            replicas.close()
+            if address == LOCAL:
+                serve.shutdown()

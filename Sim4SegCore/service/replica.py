@@ -1,0 +1,165 @@
+"""A model on a machine of a Ray cluster: the other end of `remote`.
+
+Does for one model and one device what the worker's thread does where there is no Ray. Everything
+it says goes as messages through one stream, so that only what is known to be picklable travels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from ..case import Case, Result
+from ..errors import Sim4SegError
+from ..progress import Step
+from .caching import ByteCache, bytes_within
+from .models import Load, ModelShelf, Predictor
+from .out_of_memory import is_out_of_memory
+
+HEARTBEAT_S = 0.2
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no result.
+
+    Attributes:
+        kind: `image_missing` (send it along), `refused` (by the model; a sentence),
+            `out_of_memory`, or `defect`.
+    """
+
+    kind: str
+    sentence: str = ""
+
+
+Message = Step | Result | Failure | None
+"""None is a sign of life: whoever listens can see that it was cancelled."""
+
+
+class EndedError(Exception):
+    """Raised inside the predictor when nobody listens any more."""
+
+
+class Replica:
+    """Answers one query at a time; images stay encoded, the most recently used ones."""
+
+    def __init__(self, load: Load, device: str, encoded_bytes: int, max_models: int) -> None:
+        self._shelf = ModelShelf(load, device, max_models)
+        self._encoded: ByteCache[tuple[str | None, str], Any] = ByteCache(encoded_bytes)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+
+    async def prepare(self, source: str | None) -> Failure | None:
+        """Load a model; None if that went well."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._prepare, source)
+
+    async def pid(self) -> int:
+        """Of this process."""
+        return os.getpid()
+
+    async def ask(
+        self, source: str | None, image: str, case: Case | None, query: str
+    ) -> AsyncIterator[Message]:
+        """Answer a query; the last message is a Result or a Failure.
+
+        Args:
+            source: of the model, see `models.Load`.
+            image: names the image from now on.
+            case: the image; None if it was sent before.
+        """
+        loop = asyncio.get_running_loop()
+        messages: asyncio.Queue[Message] = asyncio.Queue()
+        ended = threading.Event()
+
+        def say(message: Message) -> None:
+            if ended.is_set():
+                raise EndedError
+            loop.call_soon_threadsafe(messages.put_nowait, message)
+
+        work = loop.run_in_executor(self._thread, self._answer, source, image, case, query, say)
+        try:
+            while not work.done() or not messages.empty():
+                try:
+                    yield await asyncio.wait_for(messages.get(), HEARTBEAT_S)
+                except asyncio.TimeoutError:
+                    yield None
+            yield work.result()
+        finally:
+            ended.set()
+
+    # ----------------------------------------------------------------- the model's thread
+
+    def _prepare(self, source: str | None) -> Failure | None:
+        try:
+            self._predictor(source)
+        except Exception as error:
+            return _failure(error)
+        return None
+
+    def _predictor(self, source: str | None) -> Predictor:
+        predictor, is_new = self._shelf.get(source or "embedded", source)
+        if is_new:
+            # What another instance of the model encoded must not be mixed with this one's.
+            self._encoded.clear()
+        return predictor
+
+    def _answer(
+        self,
+        source: str | None,
+        image: str,
+        case: Case | None,
+        query: str,
+        say: Callable[[Message], None],
+    ) -> Result | Failure | None:
+        try:
+            predictor = self._predictor(source)
+            encoded = self._encoded.get((source, image))
+            if encoded is None and case is None:
+                return Failure("image_missing")
+            return self._ask(predictor, (source, image), encoded, case, query, say)
+        except EndedError:
+            return None
+        except Exception as error:
+            if is_out_of_memory(error):
+                self._encoded.clear()
+            return _failure(error)
+
+    def _ask(
+        self,
+        predictor: Predictor,
+        key: tuple[str | None, str],
+        encoded: Any,
+        case: Case | None,
+        query: str,
+        say: Callable[[Message], None],
+    ) -> Result:
+        predictor.progress = say
+        try:
+            if encoded is not None:
+                predictor.encoded = encoded
+            elif case is not None:
+                predictor.set_image(case)
+            result = predictor.ask(query)
+            # Put again after every query: tiles may have been added.
+            self._encoded.put(key, predictor.encoded, bytes_within(predictor.encoded))
+            return result
+        finally:
+            predictor.progress = _ignore
+            predictor.encoded = None
+
+
+def _failure(error: Exception) -> Failure:
+    if is_out_of_memory(error):
+        return Failure("out_of_memory")
+    if isinstance(error, Sim4SegError):
+        return Failure("refused", str(error))
+    return Failure("defect", type(error).__name__)
+
+
+def _ignore(step: Step) -> None:
+    """Nobody listens between queries."""

@@ -1,0 +1,22 @@
+"""The fake predictor for replicas on Ray: its answers tell their process and what it encoded."""
+
+import dataclasses
+import os
+
+from fakes import FakePredictor
+
+from Sim4SegCore import ModelIdentity
+
+
+class TellingPredictor(FakePredictor):
+    """The model's name is the process, its revision the number of images encoded there."""
+
+    def ask(self, query):
+        self.seconds = 2.0 if "slow" in query else 0.0
+        result = super().ask(query)
+        model = ModelIdentity(str(os.getpid()), "00", str(self.encodings))
+        return dataclasses.replace(result, model=model)
+
+
+def load(source, device):
+    return TellingPredictor(steps=20)

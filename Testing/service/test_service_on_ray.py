@@ -1,0 +1,165 @@
+"""The same service with its models on Ray: same answers, whichever replica dies or is replaced."""
+
+import contextlib
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+from conftest import MONITOR, running
+from fakes import FakePredictor, picture
+from ray_fakes import load
+
+from Sim4SegCore.output import result_to_dict
+from Sim4SegCore.service.client import Options
+from Sim4SegCore.service.config import ServiceConfig, ServiceLimits
+from Sim4SegCore.service.transport import ServiceError
+
+REPLICAS = ("ray:0", "ray:1")
+PATIENCE_S = 120.0
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """Two replicas on this machine, for all tests of this file."""
+    from Sim4SegCore.service.ray_replicas import ray_replicas
+
+    limits = ServiceLimits(max_body_bytes=2000)
+    config = ServiceConfig(devices=REPLICAS, limits=limits)
+    with contextlib.ExitStack() as stack:
+        replicas = stack.enter_context(ray_replicas("local", load, "cpu", limits))
+        found = stack.enter_context(running(config, replicas.load, tmp_path_factory.mktemp("ray")))
+        wait_for(lambda: [d.state for d in found.hub.health().devices] == ["ready"] * 2)
+        yield found, replicas
+    left = [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if child.status() != psutil.STATUS_ZOMBIE and "raylet" in child.name()
+    ]
+    assert left == []
+
+
+def wait_for(condition):
+    until = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.05)
+
+
+def process_of(answer):
+    return int(answer.document["model"]["name"])
+
+
+@needs_ray
+@pytest.mark.slow
+def test_protocol_and_answers_are_the_same(service):
+    found, _ = service
+    case, seen = picture(7), []
+    direct = FakePredictor()
+    direct.set_image(case)
+    expected = direct.ask("What is it?")
+    with found.client() as client:
+        answer = client.ask(case, "What is it?", Options(similarity="float32"), seen.append)
+        assert [device["name"] for device in client.health().devices] == list(REPLICAS)
+        with pytest.raises(ServiceError, match="model"):
+            client.ask(case, "?", Options(model="unknown"))
+    document, wanted = dict(answer.document), result_to_dict(expected)
+    assert document.pop("model") != wanted.pop("model")
+    assert document == wanted
+    assert np.array_equal(answer.masks[0][0], expected.mask)
+    assert found.call("GET", "/v1/health", token=None).status_code == 401
+    assert found.call("POST", "/v1/jobs", token=MONITOR, json={}).status_code == 403
+    assert found.call("POST", "/v1/jobs", data=b"x" * 3000).status_code == 413
+
+
+@needs_ray
+@pytest.mark.slow
+def test_an_image_is_asked_about_where_it_is_encoded(service):
+    found, _ = service
+    images = [picture(seed) for seed in range(20, 24)]
+    with found.client() as client:
+        first = [client.ask(image, "First?").document["model"] for image in images]
+        for image, model in zip(images, first, strict=True):
+            again = client.ask(image, "Again?").document["model"]
+            assert again["name"] == model["name"]
+        last = client.ask(images[-1], "Last?").document["model"]
+        encoded = int(last["revision"])
+        client.ask(images[-1], "Really last?")
+        assert int(client.ask(images[-1], "End?").document["model"]["revision"]) == encoded
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_query_survives_the_death_of_its_replica(service):
+    found, _ = service
+    killed = []
+
+    def kill_once(step):
+        if step.stage == "answer" and not killed:
+            killed.append(process)
+            os.kill(process, signal.SIGKILL)
+
+    with found.client() as client:
+        image = client.prepare(picture(30))
+        process = process_of(client.ask(image, "Where?"))
+        answer = client.ask(image, "A slow one?", progress=kill_once)
+        assert killed and process_of(answer) != process
+        assert answer.document["query"] == "A slow one?"
+
+
+@needs_ray
+@pytest.mark.slow
+def test_replicas_are_replaced_one_by_one_and_no_query_is_lost(service):
+    found, replicas = service
+    restarted = threading.Event()
+    before = {replicas.handle(name).pid.remote().result() for name in REPLICAS}
+    answers, failures = [], []
+
+    def ask_until_restarted(number):
+        with found.client() as client:
+            image = client.prepare(picture(40 + number))
+            while not restarted.is_set():
+                query = f"A slow one of {number}, {len(answers)}?"
+                try:
+                    answers.append((query, client.ask(image, query)))
+                except ServiceError as error:
+                    failures.append(error)
+
+    askers = [threading.Thread(target=ask_until_restarted, args=(n,)) for n in range(2)]
+    for asker in askers:
+        asker.start()
+    try:
+        wait_for(lambda: found.hub.health().jobs == 2)
+        replicas.restart()
+    finally:
+        restarted.set()
+        for asker in askers:
+            asker.join(PATIENCE_S)
+    assert failures == []
+    assert answers and all(answer.document["query"] == query for query, answer in answers)
+    after = {replicas.handle(name).pid.remote().result() for name in REPLICAS}
+    assert not before & after
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--replicas", "2"], "--ray"),
+        (["--ray", "local", "--replicas", "0"], "1 or more"),
+        (["--ray", "local", "--device", "cuda:1"], "Ray's choice"),
+    ],
+)
+@needs_ray
+def test_options_that_do_not_fit_are_refused(more, said):
+    command = [sys.executable, "-m", "Sim4SegCore.cli", "serve", *more]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and said in done.stderr
