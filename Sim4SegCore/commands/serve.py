@@ -121,8 +121,19 @@ def _serve_on_ray(
     with ray_replicas(options.ray, load_sim4seg, device, config.limits) as replicas:
         count = options.replicas or replicas.usual_count
         names = tuple(f"{PREFIX}{number}" for number in range(count))
-        config = dataclasses.replace(config, devices=names)
+        config = dataclasses.replace(
+            config,
+            devices=names,
+            models={name: _absolute(source) for name, source in config.models.items()},
+            models_folder=config.models_folder and config.models_folder.absolute(),
+        )
         serve(config, book, announce, load=replicas.load, on_hangup=replicas.restart)
+
+
+def _absolute(source: str | None) -> str | None:
+    """Another machine's working folder is another one."""
+    is_folder = source is not None and Path(source).is_dir()
+    return str(Path(source).absolute()) if source is not None and is_folder else source
 
 
 def _check_ray(options: argparse.Namespace) -> None:

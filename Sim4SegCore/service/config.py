@@ -37,6 +37,8 @@ class ServiceLimits:
     """How long a result is kept."""
     job_seconds: float = 600.0
     """Time-out of jobs that name none."""
+    unheard_seconds: float = 90.0
+    """Jobs of a client that asks about none of its jobs for so long are cancelled."""
     upload_idle_seconds: float = 600.0
     body_idle_seconds: float = 20.0
     """A body that stops arriving for so long is given up."""

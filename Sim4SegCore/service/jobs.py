@@ -67,6 +67,7 @@ class JobBoard:
         self._on_change = on_change
         self._jobs: dict[str, Job] = {}
         self._keys: dict[tuple[Lane, str], str] = {}
+        self._heard: dict[Lane, float] = {}
         self._lock = threading.RLock()
 
     def add(
@@ -82,6 +83,7 @@ class JobBoard:
                 something else.
         """
         with self._lock:
+            self._heard[lane] = time.monotonic()
             known = self._same_key(lane, request)
             if known is not None:
                 return known, False
@@ -197,7 +199,8 @@ class JobBoard:
         self._on_change(job)
 
     def status(self, job: Job, ahead: int | None, remaining: float | None) -> JobStatus:
-        """As the owner sees it, without a partial mask."""
+        """As the owner sees it, without a partial mask; a sign that somebody wants it."""
+        self._heard[job.lane] = time.monotonic()
         return JobStatus(
             id=job.id,
             state=job.state,
@@ -210,14 +213,18 @@ class JobBoard:
         )
 
     def sweep(self) -> None:
-        """Fail what is too late; remove results that are old, or too many."""
+        """End what is too late or not wanted any more; remove results that are old, or too many."""
         now = time.monotonic()
         late = problem("timed_out", "The job took longer than it was allowed to.")
         with self._lock:
             jobs = list(self._jobs.values())
+            lanes = {job.lane for job in jobs}
+            self._heard = {lane: at for lane, at in self._heard.items() if lane in lanes}
         for job in jobs:
             if not job.is_final and now > job.deadline:
                 self.fail(job, late)
+            elif not job.is_final and now - self._heard[job.lane] > self._limits.unheard_seconds:
+                self._end(job, "cancelled", problem("cancelled", "Its client has gone away."), None)
             elif job.ended is not None and now - job.ended > self._limits.result_seconds:
                 self._forget(job)
         self._keep_within_budget()

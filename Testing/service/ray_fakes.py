@@ -12,7 +12,7 @@ class TellingPredictor(FakePredictor):
     """The model's name is the process, its revision the number of images encoded there."""
 
     def ask(self, query):
-        self.seconds = 2.0 if "slow" in query else 0.0
+        self.seconds = 1.0 if "slow" in query else 0.0
         result = super().ask(query)
         model = ModelIdentity(str(os.getpid()), "00", str(self.encodings))
         return dataclasses.replace(result, model=model)

@@ -9,8 +9,11 @@ from fakes import FakePredictor, picture
 
 from Sim4SegCore import Case, Geometry, Sim4SegError
 from Sim4SegCore.output import result_to_dict
+from Sim4SegCore.service import jobs as jobs_module
 from Sim4SegCore.service.client import Options
 from Sim4SegCore.service.config import ServiceConfig, ServiceLimits
+from Sim4SegCore.service.jobs import JobBoard
+from Sim4SegCore.service.protocol import JobRequest
 from Sim4SegCore.service.transport import ServiceError
 
 
@@ -250,6 +253,33 @@ def test_results_and_images_go_after_a_while(serve):
         job = submit(running, first.hash, "What?")
         wait_for(lambda: running.call("GET", f"/v1/jobs/{job}").status_code == 404)
         assert client.ask(second, "Still?").document["query"] == "Still?"
+
+
+def test_jobs_of_a_client_that_went_away_are_withdrawn(serve):
+    limits = ServiceLimits(unheard_seconds=1.0)
+    running = serve(FakePredictor(seconds=600.0, steps=6000), ServiceConfig(limits=limits))
+    with running.client() as client:
+        image = client.prepare(picture())
+        client.send(image)
+        jobs = [submit(running, image.hash, f"{n}?") for n in range(2)]
+        watched = running.hub.board.find(None, jobs[0])
+        wait_for(lambda: running.hub.health().jobs == 0, seconds=60.0)
+        assert watched.problem.code == "cancelled" and "gone away" in watched.problem.detail
+
+
+def test_a_client_that_asks_about_one_job_keeps_all_of_its_own(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(jobs_module.time, "monotonic", lambda: now[0])
+    board = JobBoard(ServiceLimits(unheard_seconds=90.0), lambda job: None)
+    request = JobRequest(image="0" * 64, query="?")
+    mine, also_mine, gone = (
+        board.add(("owner", client), request, None, "m", "cpu")[0] for client in "aab"
+    )
+    now[0] = 60.0
+    board.status(mine, None, None)
+    now[0] = 100.0
+    board.sweep()
+    assert [job.state for job in (mine, also_mine, gone)] == ["queued", "queued", "cancelled"]
 
 
 def wait_for(condition, seconds=60.0):

@@ -1,0 +1,88 @@
+"""Studies per minute of `sim4seg batch` on this machine alone and on a local Ray cluster.
+
+    python Testing/benchmarks/ray_scaling.py [--images 40] [--workers 1 2]
+
+Each run is the whole command in a process of its own, with one thread for each model: with and
+without Ray, and with each number of workers. Beside the time of the command stands the time from
+its first to its last answer, which leaves out how long Python, Ray and the model take to start.
+The tables of results must be the same. Prints a table; asserts nothing else. Measure on a machine
+that does nothing else: cores in use show as missing speed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from batch_throughput import QUERIES, draw_cohort
+
+POLL_S = 0.01
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run; seconds of the command, and from the first to the last answer."""
+
+    name: str
+    seconds: float
+    answering_s: float
+    table: bytes
+
+
+def measure(name: str, cohort: Path, out: Path, options: list[str]) -> Measured:
+    """Run a batch and watch its manifest grow."""
+    command = [sys.executable, "-m", "Sim4SegCore.cli", "batch", str(cohort), "-o", str(out)]
+    command += ["--query", QUERIES[0], "--device", "cpu", *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    manifest = out / "manifest.jsonl"
+    started = time.perf_counter()
+    first = 0.0
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        while process.poll() is None:
+            if not first and manifest.exists() and manifest.stat().st_size:
+                first = time.perf_counter()
+            time.sleep(POLL_S)
+    if process.returncode:
+        raise SystemExit(f"{name}: the batch ended with {process.returncode}")
+    last = time.perf_counter() - (time.time() - manifest.stat().st_mtime)
+    table = (out / "results.csv").read_bytes()
+    return Measured(name, time.perf_counter() - started, last - first, table)
+
+
+def main() -> None:
+    """Run everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    options = parser.parse_args()
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {options.images} images\n")
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        draw_cohort(home / "cohort", options.images)
+        runs = [measure("without Ray", home / "cohort", home / "alone", [])]
+        for workers in options.workers:
+            given = ["--ray", "local", "--workers", str(workers)]
+            place = home / str(workers)
+            runs.append(measure(f"Ray, workers: {workers}", home / "cohort", place, given))
+    one = runs[1].answering_s
+    print("| run | command s | answering s | images/s | against one worker | same table |")
+    print("|---|---|---|---|---|---|")
+    for run in runs:
+        print(
+            f"| {run.name} | {run.seconds:.1f} | {run.answering_s:.1f} "
+            f"| {(options.images - 1) / run.answering_s:.2f} | {one / run.answering_s:.2f} "
+            f"| {'yes' if run.table == runs[0].table else 'no'} |"
+        )
+    print(f"\nload {os.getloadavg()[0]:.1f} at the end")
+
+
+if __name__ == "__main__":
+    main()
