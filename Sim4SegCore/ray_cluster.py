@@ -8,10 +8,13 @@ loopback address where Ray lets it, reports nothing to Ray's makers and ends wit
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import secrets
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +25,9 @@ from .errors import Sim4SegError
 from .ray_guard import is_agent
 
 LOCAL = "local"
+KNOCK_S = 10.0
+# What workers print may quote the headers of images; they write it to Ray's own logs.
+_SILENT: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
@@ -36,23 +42,27 @@ _LOOPBACK = {
 }
 
 
-def import_ray(address: str) -> Any:
-    """Ray, which is heavy and optional, and reads the environment while it is imported.
-
-    Args:
-        address: what it is going to be used for, see `connected`.
-
-    Raises:
-        Sim4SegError: if it is not installed.
+def require_ray() -> None:
     """
+    Raises:
+        Sim4SegError: if Ray, which is heavy and optional, is not installed.
+    """
+    try:
+        is_there = importlib.util.find_spec("ray") is not None
+    except ValueError:
+        is_there = False
+    if not is_there:
+        raise Sim4SegError("Ray is not installed; run: pip install 'sim4seg[ray]'")
+
+
+def _import_ray(address: str) -> Any:
+    """Ray, which reads the environment while it is imported."""
     os.environ.update(_QUIET)
     if address == LOCAL and "ray" not in sys.modules:
         # Whoever imported Ray before has what Ray itself does by default: a token in a file.
         os.environ.update(_LOOPBACK)
-    try:
-        import ray
-    except ImportError:
-        raise Sim4SegError("Ray is not installed; run: pip install 'sim4seg[ray]'") from None
+    import ray
+
     return ray
 
 
@@ -69,56 +79,90 @@ def connected(address: str, cores: int | None = None) -> Iterator[Any]:
     Raises:
         Sim4SegError: if Ray is not installed, or the cluster cannot be reached.
     """
-    ray = import_ray(address)
+    require_ray()
+    if address != LOCAL and not _answers(address):
+        raise _unusable(address)
+    ray = _import_ray(address)
     if ray.is_initialized():
         yield ray
         return
-    try:
-        _connect(ray, address, cores)
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError):
-        raise Sim4SegError(
-            "Ray could not be started on this machine"
-            if address == LOCAL
-            else f"no Ray cluster answers at {address}; check the address, that it runs, and that "
-            "Ray, Python and token are the same here and there"
-        ) from None
-    guard = _start_guard() if address == LOCAL else None
-    try:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(_private_folder())
+        stack.callback(ray.shutdown)
+        try:
+            if address == LOCAL:
+                _start(ray, cores, folder)
+                stack.enter_context(_guarded(folder))
+            else:
+                ray.init(address=address, **_SILENT)
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError):
+            raise _unusable(address) from None
         yield ray
+
+
+def _private_folder() -> tempfile.TemporaryDirectory[str]:
+    """For logs, which may quote the headers of images; short, since sockets lie in it."""
+    place = "/tmp" if Path("/tmp").is_dir() else None
+    return tempfile.TemporaryDirectory(prefix="sim4seg-ray-", dir=place, ignore_cleanup_errors=True)
+
+
+def _start(ray: Any, cores: int | None, folder: str) -> None:
+    with _inherited_modules():
+        ray.init(
+            num_cpus=cores or os.cpu_count(),
+            include_dashboard=False,
+            _temp_dir=folder,
+            **_SILENT,
+        )
+
+
+@contextlib.contextmanager
+def _guarded(folder: str) -> Iterator[None]:
+    """Should this process be killed, another one ends and removes what it leaves."""
+    guard = _start_guard(folder)
+    try:
+        yield
     finally:
-        ray.shutdown()
-        if guard is not None:
-            guard.kill()
-            guard.communicate()
+        guard.kill()
+        guard.communicate()
 
 
-def _start_guard() -> subprocess.Popen[bytes]:
-    """Does what `shutdown` does, should this process be killed; deaf to Ctrl-C."""
+def _start_guard(folder: str) -> subprocess.Popen[bytes]:
+    """Deaf to Ctrl-C."""
     import psutil  # Ray brings it along
 
-    grandchildren = [
-        process for child in psutil.Process().children() for process in child.children()
-    ]
-    agents = [
-        str(process.pid)
-        for process in grandchildren
-        if is_agent(" ".join(process.cmdline()).encode())
-    ]
+    agents = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            for process in child.children():
+                if is_agent(" ".join(process.cmdline()).encode()):
+                    agents.append(str(process.pid))
     return subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("ray_guard.py")), *agents],
+        [sys.executable, str(Path(__file__).with_name("ray_guard.py")), folder, *agents],
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
 
 
-def _connect(ray: Any, address: str, cores: int | None) -> None:
-    # What workers print may quote the headers of images; they write it to Ray's own logs.
-    common: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+def _answers(address: str) -> bool:
+    """Whether somebody is there; Ray itself takes minutes to find out that nobody is."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        return True
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def _unusable(address: str) -> Sim4SegError:
     if address == LOCAL:
-        with _inherited_modules():
-            ray.init(num_cpus=cores or os.cpu_count(), include_dashboard=False, **common)
-    else:
-        ray.init(address=address, **common)
+        return Sim4SegError("Ray could not be started; make room in memory and /tmp")
+    return Sim4SegError(
+        f"no Ray cluster answers at {address}; check the address, that it runs, and that Ray, "
+        "Python and token are the same here and there"
+    )
 
 
 @contextlib.contextmanager

@@ -1,18 +1,23 @@
 """Ends what is left of a Ray cluster whose owner was killed; a script for `ray_cluster`.
 
 Ray's processes end with whoever started them, but for two agents that stay for about a minute and
-hold their ports. Waits until its standard input ends, which it does however the owner ends.
+hold their ports, and its folder stays. Waits until its standard input ends, which it does however
+the owner ends.
 
-    python ray_guard.py PID PID …
+    python ray_guard.py FOLDER PID PID …
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
+import time
 from pathlib import Path
+
+SETTLE_S = 5.0
 
 
 def is_agent(command_line: bytes) -> bool:
@@ -30,4 +35,7 @@ def end_agents(pids: list[int]) -> None:
 
 if __name__ == "__main__":
     sys.stdin.buffer.read()
-    end_agents([int(pid) for pid in sys.argv[1:]])
+    end_agents([int(pid) for pid in sys.argv[2:]])
+    # Others that are about to end may still write there.
+    time.sleep(SETTLE_S)
+    shutil.rmtree(sys.argv[1], ignore_errors=True)

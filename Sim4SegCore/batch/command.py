@@ -230,9 +230,9 @@ def _check_ray(options: argparse.Namespace) -> None:
         if options.workers is not None:
             raise Sim4SegError("--workers is for --ray; use both or neither")
         return
-    from ..ray_cluster import import_ray
+    from ..ray_cluster import require_ray
 
-    import_ray(options.ray)
+    require_ray()
     if options.workers is not None and options.workers < 1:
         raise Sim4SegError("--workers counts models that answer; use 1 or more")
     if options.device not in RAY_DEVICES:

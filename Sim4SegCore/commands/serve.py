@@ -141,9 +141,9 @@ def _check_ray(options: argparse.Namespace) -> None:
         if options.replicas is not None:
             raise Sim4SegError("--replicas is for --ray; use both or neither")
         return
-    from ..ray_cluster import import_ray
+    from ..ray_cluster import require_ray
 
-    import_ray(options.ray)
+    require_ray()
     if options.child:
         raise Sim4SegError("a child process serves without --ray")
     if options.replicas is not None and options.replicas < 1:

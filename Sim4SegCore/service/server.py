@@ -7,6 +7,7 @@ while clients already connect.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import logging.handlers
@@ -18,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -26,6 +28,7 @@ from .app import create_app
 from .config import ServiceConfig
 from .hub import Hub
 from .models import Load, load_sim4seg
+from .problems import problem
 from .protocol import PROTOCOL_VERSION
 from .security import TokenBook
 
@@ -101,6 +104,23 @@ def quiet_protocol(seconds: float) -> type[H11Protocol]:
         def _give_up(self) -> None:
             if self.cycle is None and not self.transport.is_closing():
                 self.transport.close()
+
+        def send_400_response(self, msg: str) -> None:
+            """What cannot be parsed never reaches the application, and gets its kind of answer."""
+            reason = problem("malformed", "The request is not valid HTTP.")
+            body = json.dumps(dataclasses.asdict(reason)).encode()
+            headers = [
+                (b"content-type", b"application/problem+json"),
+                (b"content-length", str(len(body)).encode()),
+                (b"connection", b"close"),
+            ]
+            for event in (
+                h11.Response(status_code=reason.status, headers=headers, reason=b"Bad Request"),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+            self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._silence.cancel()

@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import json
+import socket
 import sys
 
 import psutil
@@ -97,6 +98,15 @@ def test_without_ray_it_says_what_to_install(cohort, batch, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(Sim4SegError, match=r"sim4seg\[ray\]"):
         batch(cohort, "--query", QUERY, "--ray", "local")
+
+
+@needs_ray
+def test_a_cluster_that_is_not_there_is_said_at_once(cohort, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(Sim4SegError, match="no Ray cluster answers"):
+            run_on(address, cohort, tmp_path / "out", tmp_path / "marker")
 
 
 @needs_ray

@@ -1,5 +1,6 @@
 """The OpenAPI document is what the service does, and no request brings it down."""
 
+import json
 import re
 import socket
 import threading
@@ -149,8 +150,6 @@ JSON = st.recursive(
 
 @pytest.mark.slow
 def test_any_json_is_accepted_or_refused_with_a_reason(serve):
-    import json
-
     running = serve(FakePredictor(), GENEROUS)
     with running.client() as client:
         image = client.prepare(picture())
@@ -167,6 +166,20 @@ def test_any_json_is_accepted_or_refused_with_a_reason(serve):
             assert reply.json()["detail"]
 
     check()
+
+
+def test_what_is_no_http_gets_a_problem_too(serve):
+    running = serve()
+    host, port = running.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(b"GET /v1/health HTTP/1.1\r\nContent-Length: -1\r\n\r\n")
+        reply = b""
+        while chunk := connection.recv(65536):
+            reply += chunk
+    head, _, body = reply.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b"application/problem+json" in head
+    assert json.loads(body)["code"] == "malformed"
 
 
 def test_truncated_bodies_from_many_clients_leave_the_service_well(serve):
