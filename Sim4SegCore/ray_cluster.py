@@ -36,6 +36,8 @@ _QUIET = {
 _LOOPBACK = {
     # Despite its name this decides everywhere whether Ray uses the machine's outward address.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # As important as this process, which waits for them.
+    "RAY_worker_niceness": "0",
     "RAY_AUTH_MODE": "token",
     # One for all clusters of a process: Ray reads it once.
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
