@@ -181,6 +181,21 @@ def _inherited_modules() -> Iterator[None]:
             os.environ["PYTHONPATH"] = before
 
 
+def places_for_models(ray: Any, device: str) -> tuple[int, bool]:
+    """How many models a cluster has room for.
+
+    Args:
+        device: `auto`, `cpu` or `cuda`.
+
+    Returns:
+        One for each GPU, or where there is none or `cpu` is wanted one for each core; and
+        whether they are GPUs.
+    """
+    resources = ray.cluster_resources()
+    on_gpu = device != "cpu" and resources.get("GPU", 0) >= 1
+    return int(resources.get("GPU" if on_gpu else "CPU", 0)), on_gpu
+
+
 @dataclass(frozen=True)
 class _Sight:
     """What a machine sees of the folders that all have to share."""

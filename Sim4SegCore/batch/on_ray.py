@@ -17,7 +17,7 @@ from typing import Any
 
 from ..case import ModelIdentity
 from ..errors import Sim4SegError
-from ..ray_cluster import LOCAL, check_machines, connected
+from ..ray_cluster import LOCAL, check_machines, connected, places_for_models
 from .answering import Answer
 from .files import remove_folder
 from .manifest import FAILED, Manifest, Outcome
@@ -92,15 +92,18 @@ class RayEngine:
                 ) from None
             finally:
                 remove_leftovers(out, tasks)
+        if not bookkeeper.has_booked:
+            raise Sim4SegError("the Ray cluster did nothing at all; look into the logs of Ray")
         bookkeeper.give_up(jobs, self.identity.sha256)
 
     def _stream(self, ray: Any, jobs: Sequence[Job], bookkeeper: _Bookkeeper) -> None:
         """Do jobs and book them, in the order in which they end."""
         from ray import data
 
-        devices = ray.cluster_resources()
-        on_gpu = self._choice.device != "cpu" and devices.get("GPU", 0) >= 1
-        workers = self._workers or int(devices["GPU" if on_gpu else "CPU"])
+        count, on_gpu = places_for_models(ray, self._choice.device)
+        workers = self._workers or count
+        if workers > count:
+            raise Sim4SegError(f"the Ray cluster has room for {count} workers; use no more")
         with _quiet(data):
             rows = (
                 # One study in each block: what is lost with a process is one study.
@@ -137,6 +140,11 @@ class _Bookkeeper:
         self._manifest = manifest
         self._progress = progress
         self._booked: set[tuple[str, str]] = set()
+
+    @property
+    def has_booked(self) -> bool:
+        """Whether anything is in the manifest."""
+        return bool(self._booked)
 
     def book(self, written: Written | Refusal) -> None:
         """

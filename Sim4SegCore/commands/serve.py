@@ -119,7 +119,11 @@ def _serve_on_ray(
 
     device = config.devices[0]
     with ray_replicas(options.ray, load_sim4seg, device, config.limits) as replicas:
-        count = options.replicas or replicas.usual_count
+        count = options.replicas or replicas.places
+        if count > replicas.places:
+            raise Sim4SegError(
+                f"the Ray cluster has room for {replicas.places} replicas; use no more"
+            )
         names = tuple(f"{PREFIX}{number}" for number in range(count))
         config = dataclasses.replace(
             config,

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..case import Case
 from ..errors import Sim4SegError
-from ..ray_cluster import LOCAL, check_machines, connected
+from ..ray_cluster import LOCAL, check_machines, connected, places_for_models
 from .config import ServiceLimits
 from .models import Load, Predictor
 from .remote import RemotePredictor, ReplicaLostError
@@ -44,9 +44,7 @@ class RayReplicas:
         self._load = load
         self._device = device
         self._limits = limits
-        resources = ray.cluster_resources()
-        self._on_gpu = device != "cpu" and resources.get("GPU", 0) >= 1
-        self.usual_count = int(resources["GPU" if self._on_gpu else "CPU"])
+        self.places, self._on_gpu = places_for_models(ray, device)
         self._handles: dict[str, Any] = {}
         self._lock = threading.Lock()
 

@@ -94,6 +94,13 @@ def test_a_study_that_kills_whoever_takes_it_fails_alone(cluster, tmp_path):
     assert "memory" in table["deadly.png"]["reason"]
 
 
+@needs_ray
+@pytest.mark.slow
+def test_more_workers_than_there_is_room_for_are_refused(cluster, cohort, batch):
+    with pytest.raises(Sim4SegError, match="room for 2 workers"):
+        batch(cohort, "--query", QUERY, "--ray", cluster, "--workers", "99")
+
+
 def test_without_ray_it_says_what_to_install(cohort, batch, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(Sim4SegError, match=r"sim4seg\[ray\]"):
