@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-SETTLE_S = 5.0
+PAUSE_S, ATTEMPTS = 5.0, 12
 
 
 def is_agent(command_line: bytes) -> bool:
@@ -33,9 +33,16 @@ def end_agents(pids: list[int]) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
+def remove(folder: Path) -> None:
+    """Others that are about to end may still write there, so it may take several attempts."""
+    for _ in range(ATTEMPTS):
+        time.sleep(PAUSE_S)
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+
+
 if __name__ == "__main__":
     sys.stdin.buffer.read()
     end_agents([int(pid) for pid in sys.argv[2:]])
-    # Others that are about to end may still write there.
-    time.sleep(SETTLE_S)
-    shutil.rmtree(sys.argv[1], ignore_errors=True)
+    remove(Path(sys.argv[1]))
