@@ -17,7 +17,8 @@ from .batch.command import add_batch_command
 from .case import Query, Result
 from .commands import serve
 from .errors import Sim4SegError
-from .output import RESEARCH_NOTICE, check_output_folder, result_to_dict
+from .output import check_output_folder, result_to_dict
+from .report.wording import RESEARCH_NOTICE, diagnosis_words
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -126,6 +127,8 @@ def describe(result: Result) -> str:
 
 def _diagnosis_text(result: Result) -> str:
     diagnosis = result.diagnosis
+    if diagnosis.uncertain:
+        return diagnosis_words(diagnosis)
     if diagnosis.label is None:
         return f"none given ({diagnosis.confidence:.0%})"
     likely = [(label, share) for label, share in diagnosis.alternatives if share >= 0.01]

@@ -44,6 +44,7 @@ def read_dicom(path: Path, slice_index: int | None) -> Case:
         modality=header.text("Modality") or None,
         window=window,
         mask_suffix=".nii.gz",
+        dicom_frame=header.frame,
     )
 
 

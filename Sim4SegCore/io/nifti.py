@@ -29,6 +29,7 @@ class NiftiHeader:
         datatype: NIfTI's code for the type of a pixel.
         offset: where the pixels begin.
         byte_order: "<" or ">".
+        spacing: of the first two axes.
     """
 
     shape: tuple[int, ...]
@@ -36,6 +37,7 @@ class NiftiHeader:
     datatype: int
     offset: int
     byte_order: str
+    spacing: tuple[float, float]
 
 
 def read_complete_header(path: Path) -> NiftiHeader:
@@ -76,14 +78,16 @@ def _parse(header: bytes) -> NiftiHeader:
     if version_size == 348:
         shape = struct.unpack_from(order + "8h", header, 40)
         datatype, bits = struct.unpack_from(order + "2h", header, 70)
+        spacing = struct.unpack_from(order + "2f", header, 80)
         (offset,) = struct.unpack_from(order + "f", header, 108)
     elif version_size == 540:
         shape = struct.unpack_from(order + "8q", header, 16)
         datatype, bits = struct.unpack_from(order + "2h", header, 12)
+        spacing = struct.unpack_from(order + "2d", header, 112)
         (offset,) = struct.unpack_from(order + "q", header, 168)
     else:
         raise ValueError("no NIfTI header")
     extent = shape[1 : 1 + shape[0]]
     if not 1 <= shape[0] <= 7 or min(extent) < 1 or not math.isfinite(offset):
         raise ValueError("impossible numbers")
-    return NiftiHeader(extent, bits, datatype, int(offset), order)
+    return NiftiHeader(extent, bits, datatype, int(offset), order, spacing)

@@ -157,7 +157,7 @@ def measure_facts(mask: Mask, grey: Grey) -> Facts | None:
     parts, largest = _parts(mask)
     return Facts(
         fraction=float(mask.mean()),
-        place=_place(mask),
+        place=place_of(mask),
         parts=parts,
         shape=Shape(_elongation(largest), _thickness(mask)),
         surroundings=None if mask.all() else _surroundings(mask, grey),
@@ -173,7 +173,8 @@ def _side(position: float, low: str, high: str) -> str:
     return low if position < MIDDLE[0] else high if position > MIDDLE[1] else ""
 
 
-def _place(mask: Mask) -> Place:
+def place_of(mask: Mask) -> Place:
+    """Where a mask lies that is not empty."""
     rows, columns = np.nonzero(mask)
     height, width = mask.shape
     # Pixel centres, so that a mirrored mask has the mirrored place.
