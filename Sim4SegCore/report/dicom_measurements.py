@@ -62,7 +62,7 @@ def make_measurement_report(
         ValueError, TypeError, AttributeError, LookupError: if the header is not that of a
             complete DICOM image.
     """
-    image = sr.SourceImageForMeasurementGroup.from_source_image(source, _frames(result))
+    image = sr.SourceImageForMeasurementGroup(*_reference(result, source))
     groups = [
         _finding_group(result, finding, number, report, source, segmentation, tracking, codes)
         for number, finding in enumerate(report.findings, start=1)
@@ -91,9 +91,10 @@ def make_measurement_report(
     )
 
 
-def _frames(result: Result) -> list[int] | None:
-    frame = result.case.dicom_frame
-    return [frame + 1] if frame else None
+def _reference(result: Result, source: Dataset) -> tuple[str, str, list[int] | None]:
+    """SOP class, SOP instance and, of several frames, the frame."""
+    frame = [result.case.dicom_frame + 1] if result.case.dicom_frame is not None else None
+    return source.SOPClassUID, source.SOPInstanceUID, frame if "NumberOfFrames" in source else None
 
 
 def _observer(result: Result) -> sr.ObservationContext:
@@ -136,9 +137,7 @@ def _finding_group(
             tracking_identifier=identifier,
             finding_type=as_dicom(structure.code),
             finding_category=as_dicom(structure.category),
-            source_images=[
-                sr.SourceImageForMeasurementGroup.from_source_image(source, _frames(result))
-            ],
+            source_images=[sr.SourceImageForMeasurementGroup(*_reference(result, source))],
             measurements=certainty,
             qualitative_evaluations=[sr.QualitativeEvaluation(PRESENCE, ABSENT)],
         )
@@ -150,7 +149,7 @@ def _finding_group(
             sop_instance_uid=segmentation.SOPInstanceUID,
             frame_number=_frame_of_segment(segmentation, number),
             segment_number=number,
-            source_image=sr.SourceImageForSegmentation.from_source_image(source, _frames(result)),
+            source_image=sr.SourceImageForSegmentation(*_reference(result, source)),
         ),
         finding_type=as_dicom(structure.code),
         finding_category=as_dicom(structure.category),

@@ -85,8 +85,9 @@ def make_segmentation(
         series_description=SERIES_DESCRIPTION,
         specific_character_set=UTF8,
     )
-    if result.case.dicom_frame:
+    if result.case.dicom_frame is not None and "NumberOfFrames" in source:
         _refer_to_frame(segmentation, result.case.dicom_frame + 1)
+    _forget_what_is_unknown(segmentation, source)
     return segmentation
 
 
@@ -101,3 +102,13 @@ def _refer_to_frame(segmentation: Dataset, number: int) -> None:
         for derivation in groups.get("DerivationImageSequence", []):
             for image in derivation.SourceImageSequence:
                 image.ReferencedFrameNumber = number
+
+
+def _forget_what_is_unknown(segmentation: Dataset, source: Dataset) -> None:
+    """highdicom assumes 1 mm between slices, and repeats empty pixel measures."""
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    measures = (shared.get("PixelMeasuresSequence") or [Dataset()])[0]
+    if not any(element.keyword == "SpacingBetweenSlices" for element in source.iterall()):
+        measures.pop("SpacingBetweenSlices", None)
+    if not len(measures):
+        shared.pop("PixelMeasuresSequence", None)

@@ -62,15 +62,28 @@ def complete(header: Dataset) -> None:
             setattr(header, keyword, str(value))
     if not header.get("Modality"):
         header.Modality = UNKNOWN_MODALITY
+    if "SliceThickness" not in header:
+        header.SliceThickness = None
 
 
 def only_frame(header: Dataset, frame: int) -> Dataset:
-    """The header as if that frame were the only one."""
+    """The header as if that frame were the only one: what belongs to it counts for all."""
     header.NumberOfFrames = 1
-    if "SharedFunctionalGroupsSequence" not in header:
-        # Objects older than the functional groups have nothing to put there.
-        header.SharedFunctionalGroupsSequence = [Dataset()]
-    if "PerFrameFunctionalGroupsSequence" in header:
-        groups = header.PerFrameFunctionalGroupsSequence
-        header.PerFrameFunctionalGroupsSequence = [groups[frame]]
+    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    for groups in (header.get("PerFrameFunctionalGroupsSequence") or [])[frame : frame + 1]:
+        header.PerFrameFunctionalGroupsSequence = [groups]
+        for keyword in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
+            if keyword in groups:
+                setattr(shared, keyword, groups[keyword].value)
+    if "PixelMeasuresSequence" not in shared:
+        shared.PixelMeasuresSequence = _measures(header)
+    header.SharedFunctionalGroupsSequence = [shared]
     return header
+
+
+def _measures(header: Dataset) -> list[Dataset]:
+    """Objects older than the functional groups keep the spacing at their top, if they have it."""
+    measures = Dataset()
+    if header.get("PixelSpacing"):
+        measures.PixelSpacing = header.PixelSpacing
+    return [measures]
