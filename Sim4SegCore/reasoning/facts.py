@@ -179,8 +179,9 @@ def place_of(mask: Mask) -> Place:
     height, width = mask.shape
     # Pixel centres, so that a mirrored mask has the mirrored place.
     row, column = (rows + 0.5) / height, (columns + 0.5) / width
-    upper, left = row < 0.5, column < 0.5
-    shares = [(upper & left), (upper & ~left), (~upper & left), (~upper & ~left)]
+    # A pixel on the middle line belongs to both of its sides by half.
+    upper, left = ((axis < 0.5) + 0.5 * (axis == 0.5) for axis in (row, column))
+    shares = (upper * left, upper * (1 - left), (1 - upper) * left, (1 - upper) * (1 - left))
     one, two, three, four = (float(share.mean()) for share in shares)
     return Place(float(row.mean()), float(column.mean()), (one, two, three, four))
 

@@ -84,7 +84,7 @@ def _area(mask: NDArray[np.bool_], place: Place, axes: Axes) -> tuple[str, str |
     column = next((n for n, word in enumerate(("left", "right")) if word in toward), None)
     if row is None and column is None:
         return "in the centre", None
-    return f"off centre towards {_name(axes, row, column)}", None
+    return f"off centre, towards the {_name(axes, row, column)}", None
 
 
 def _name(axes: Axes, row: int | None, column: int | None) -> str:

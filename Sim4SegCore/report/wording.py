@@ -22,9 +22,9 @@ def percent(share: float) -> str:
     """ "48 %", "<1 %", or "unknown" if it is no number."""
     if not math.isfinite(share):
         return "unknown"
-    if 0 < share < 0.005:
+    if 0 < share < 0.01:
         return "<1 %"
-    if 0.995 <= share < 1:
+    if 0.99 < share < 1:
         return ">99 %"
     return f"{100 * share:.0f} %"
 
