@@ -295,7 +295,7 @@ def _write_dicom(result: Result, folder: Path) -> tuple[list[str], Result]:
     try:
         return write_dicom(result, folder), result
     except Sim4SegError as error:
-        warning = f"mask.dcm and report.dcm were not written: {error}"
+        warning = f"no mask.dcm and report.dcm could be written: {error}"
         return [], dataclasses.replace(result, warnings=(*result.warnings, warning))
 
 

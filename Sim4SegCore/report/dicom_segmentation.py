@@ -87,7 +87,7 @@ def make_segmentation(
     )
     if result.case.dicom_frame is not None and "NumberOfFrames" in source:
         _refer_to_frame(segmentation, result.case.dicom_frame + 1)
-    _forget_what_is_unknown(segmentation, source)
+    _correct_measures(segmentation, source, result)
     return segmentation
 
 
@@ -104,11 +104,14 @@ def _refer_to_frame(segmentation: Dataset, number: int) -> None:
                 image.ReferencedFrameNumber = number
 
 
-def _forget_what_is_unknown(segmentation: Dataset, source: Dataset) -> None:
-    """highdicom assumes 1 mm between slices, and repeats empty pixel measures."""
+def _correct_measures(segmentation: Dataset, source: Dataset, result: Result) -> None:
+    """highdicom assumes 1 mm between slices, wants a thickness, and repeats empty measures."""
     shared = segmentation.SharedFunctionalGroupsSequence[0]
     measures = (shared.get("PixelMeasuresSequence") or [Dataset()])[0]
     if not any(element.keyword == "SpacingBetweenSlices" for element in source.iterall()):
         measures.pop("SpacingBetweenSlices", None)
-    if not len(measures):
+    if "PixelSpacing" not in measures or result.case.geometry is None:
         shared.pop("PixelMeasuresSequence", None)
+    elif not measures.get("SliceThickness"):
+        # As thick as the slice of the other mask files is, where the image does not tell.
+        measures.SliceThickness = result.case.geometry.spacing[2]

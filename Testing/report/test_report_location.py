@@ -65,9 +65,7 @@ def test_words_of_the_patient(geometry: Geometry, plane: str, upper_left: str) -
 
 def test_no_patient_directions_where_the_file_does_not_say() -> None:
     unplaced = Geometry((0.5, 0.5, 1.0), (0.0, 0.0, 0.0), FLAT)
-    half_turned = Geometry(
-        (1, 1, 1), (1, 2, 3), (0.7071, -0.7071, 0, 0.7071, 0.7071, 0, 0, 0, 1.0)
-    )
+    half_turned = Geometry((1, 1, 1), (1, 2, 3), (0.7071, -0.7071, 0, 0.7071, 0.7071, 0, 0, 0, 1.0))
     for geometry in (None, unplaced, half_turned):
         assert where(box(SIZE, 5, 5, 20, 20), geometry).quadrant == "upper left"
     assert where(box(SIZE, 5, 5, 20, 20), unplaced).centre_lps_mm is None

@@ -157,9 +157,7 @@ def test_percent_never_claims_certainty() -> None:
 def test_contradicted_statements_come_first() -> None:
     text = markdown(MadeUp(claims=CLAIMS, warnings=("the reasoning disagrees",)))
     table = text.split("## Statements of the reasoning")[1].split("##")[0].strip().splitlines()
-    assert table[2] == (
-        "| in the left half | place | **contradicted** | but it is at 72 percent |"
-    )
+    assert table[2] == ("| in the left half | place | **contradicted** | but it is at 72 percent |")
     assert table[3].startswith("| round | shape | supported")
     assert "| not checkable |" in table[4]
     claims = build_report(MadeUp(claims=CLAIMS).result()).claims
@@ -237,7 +235,9 @@ def test_any_text_is_one_cell_or_line(text: str) -> None:
 
 
 def test_scripts_of_the_world_stay_as_they_are() -> None:
-    made_up = MadeUp(masks={"肿瘤 żółć": box(SIZE, 5, 5, 9, 9)}, query="Gdzie jest guz? 肿瘤在哪里？")
+    made_up = MadeUp(
+        masks={"肿瘤 żółć": box(SIZE, 5, 5, 9, 9)}, query="Gdzie jest guz? 肿瘤在哪里？"
+    )
     text = markdown(made_up)
     assert "肿瘤 żółć" in text and "Gdzie jest guz? 肿瘤在哪里？" in text
 
