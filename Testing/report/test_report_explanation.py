@@ -122,11 +122,11 @@ def test_awkward_words_do_not_break_the_picture() -> None:
 def test_parts_of_another_size_are_refused() -> None:
     result = MadeUp().result()
     object.__setattr__(result, "similarity", np.zeros((3, 3), np.float32))
-    with pytest.raises(ValueError, match="map .* does not fit"):
+    with pytest.raises(ValueError, match=r"map .* does not fit"):
         explanation_picture(result)
     result = MadeUp().result()
     object.__setattr__(result.findings[0], "mask", np.zeros((3, 3), bool))
-    with pytest.raises(ValueError, match="mask .* does not fit"):
+    with pytest.raises(ValueError, match=r"mask .* does not fit"):
         explanation_picture(result)
 
 
