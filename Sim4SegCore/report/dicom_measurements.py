@@ -162,6 +162,8 @@ def _finding_group(
 
 
 def _frame_of_segment(segmentation: Dataset, number: int) -> int:
+    if len(segmentation.PerFrameFunctionalGroupsSequence) == 1:
+        return 1  # what identifies its segment may then stand among the shared groups
     for frame, groups in enumerate(segmentation.PerFrameFunctionalGroupsSequence, start=1):
         if groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber == number:
             return frame

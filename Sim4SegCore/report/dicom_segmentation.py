@@ -98,7 +98,10 @@ def as_dicom(code: Code) -> DicomCode:
 
 def _refer_to_frame(segmentation: Dataset, number: int) -> None:
     """The header was cut down to one frame, which is another one in the file."""
-    for groups in segmentation.PerFrameFunctionalGroupsSequence:
+    for groups in (
+        *segmentation.SharedFunctionalGroupsSequence,
+        *segmentation.PerFrameFunctionalGroupsSequence,
+    ):
         for derivation in groups.get("DerivationImageSequence", []):
             for image in derivation.SourceImageSequence:
                 image.ReferencedFrameNumber = number

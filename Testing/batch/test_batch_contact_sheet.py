@@ -96,4 +96,4 @@ def test_large_cohorts_are_shown_in_part(tmp_path, batch, monkeypatch):
 def test_long_names_keep_both_ends():
     short = lettering.fit("site-0001/" + "x" * 200 + "/image-7.png", 300, 14)
     assert short.startswith("site-0001") and short.endswith("image-7.png") and "…" in short
-    assert contact_sheet._font(14).getlength(short) <= 300
+    assert lettering.font(14).getlength(short) <= 300

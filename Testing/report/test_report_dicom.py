@@ -186,6 +186,27 @@ def test_an_image_where_nothing_was_found_has_an_empty_segment(tmp_path: Path) -
     assert [evaluation.value.meaning for evaluation in presence] == ["Absent"]
 
 
+def test_a_single_finding_is_the_usual_case(tmp_path: Path) -> None:
+    size = read_case(ct()).size
+    result = about(ct(), masks={"tumor": box(size, 10, 10, 30, 40)})
+    segmentation, report = saved(result, tmp_path / "out")
+    assert np.array_equal(np.squeeze(segmentation.pixel_array) > 0, result.findings[0].mask)
+    (group,) = report.content.get_planar_roi_measurement_groups()
+    segment = group.referenced_segmentation_frame
+    assert (segment.referenced_segment_numbers, segment.referenced_frame_numbers) == ([1], [1])
+
+
+def test_a_single_finding_in_one_of_several_frames(tmp_path: Path) -> None:
+    path = write_frames(tmp_path / "frames.dcm")
+    size = read_case(path, 1).size
+    result = about(path, frame=1, masks={"tumor": box(size, 10, 10, 20, 20)})
+    segmentation, _ = saved(result, tmp_path / "out")
+    numbers = [e.value for e in segmentation.iterall() if e.keyword == "ReferencedFrameNumber"]
+    assert numbers == [2]
+    positions = [e.value for e in segmentation.iterall() if e.keyword == "ImagePositionPatient"]
+    assert positions == [[1, 2, 10]]
+
+
 # ------------------------------------------------------------------------------- report
 
 
