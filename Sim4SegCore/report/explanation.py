@@ -30,6 +30,8 @@ BAR = 84
 """Pixels at the right of the similarity map for its scale."""
 SHORTEST_SCALE = 120
 TITLE_WIDTH = 260
+NETWORK = 0.01
+"""Share of the image from which a thin mask is a network; below it is a small lesion."""
 QUESTION_LINES = 3
 MAX_VOTES, MAX_FINDINGS = 5, 6
 LINE, ROW, SWATCH = 22, 30, 20
@@ -245,10 +247,11 @@ def _outline(image: Image.Image, mask: NDArray[np.bool_], colour: str) -> None:
     # A third of a pixel's area counts, so that thin structures stay visible.
     inside = np.asarray(soft) > 85
     line = _grown(inside, 2) & _grown(~inside, 1)
-    is_thin = np.count_nonzero(line) > 2 * np.count_nonzero(inside & ~line)
+    area = np.count_nonzero(inside)
+    is_network = area > NETWORK * inside.size and 2 * np.count_nonzero(line) > area
     layers = (
         [(inside, colour, 0.75)]
-        if is_thin
+        if is_network
         else [(_grown(line, 2), "#000000", 0.35), (line, colour, 1.0)]
     )
     for layer, ink, opacity in layers:
