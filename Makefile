@@ -28,6 +28,7 @@ lint: $(READY)
 
 benchmark: $(READY)
 	$(BIN)/python Testing/benchmarks/query_speed.py
+	$(BIN)/python Testing/benchmarks/scaling_cost.py
 	$(BIN)/python Testing/benchmarks/batch_throughput.py
 	$(BIN)/python Testing/benchmarks/service_overhead.py
 	$(BIN)/python Testing/benchmarks/prepare_speed.py

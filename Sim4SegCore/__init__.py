@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .case import Case, Diagnosis, Finding, Geometry, ModelIdentity, Query, Result
 from .errors import Sim4SegError
+from .scaling_config import ScalingConfig
 
 if TYPE_CHECKING:
     from .predictor import Sim4Seg
@@ -22,6 +23,7 @@ __all__ = [
     "ModelIdentity",
     "Query",
     "Result",
+    "ScalingConfig",
     "Sim4Seg",
     "Sim4SegError",
 ]

@@ -7,6 +7,7 @@ line on stderr and exit code 2.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import textwrap
@@ -19,6 +20,7 @@ from .commands import serve
 from .errors import Sim4SegError
 from .output import check_output_folder, result_to_dict
 from .report.wording import RESEARCH_NOTICE, diagnosis_words
+from .scaling_config import ScalingConfig
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -71,6 +73,13 @@ def _parser() -> argparse.ArgumentParser:
         "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
     )
     segment.add_argument("--slice", type=int, help="slice of a volume to look at, from 0")
+    segment.add_argument(
+        "--samples", type=int, metavar="M", help="answers that vote (default: as the model says)"
+    )
+    segment.add_argument(
+        "--masks", type=int, metavar="N", help="masks that are combined (default: likewise)"
+    )
+    segment.add_argument("--seed", type=int, help="of the sampled answers (default: 0)")
     segment.add_argument("--json", action="store_true", help="print result.json instead of text")
     segment.add_argument(
         "--overwrite", action="store_true", help="replace results in an output folder in use"
@@ -85,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _segment(options: argparse.Namespace) -> None:
     query = Query(options.query)
+    wanted = _scaling(options, ScalingConfig())
     check_output_folder(options.output, overwrite=options.overwrite)
     from .io import read_case
 
@@ -94,7 +104,8 @@ def _segment(options: argparse.Namespace) -> None:
 
     predictor = Sim4Seg.from_pretrained(options.model, device=options.device, notify=_say)
     _say("looking at the image")
-    result = predictor.segment(case, query.text)
+    scaling = _scaling(options, predictor.model.config.scaling) if wanted else None
+    result = predictor.segment(case, query.text, scaling)
     if not options.json:
         # The answer is worth reading while its pictures are drawn.
         print(describe(result), flush=True)
@@ -103,6 +114,13 @@ def _segment(options: argparse.Namespace) -> None:
         print(json.dumps(result_to_dict(result), indent=2, ensure_ascii=False))
     else:
         print(_row("Written to", str(folder)))
+
+
+def _scaling(options: argparse.Namespace, default: ScalingConfig) -> ScalingConfig | None:
+    """What the user asked for on top of a default; None if nothing."""
+    asked = {name: getattr(options, name) for name in ("samples", "masks", "seed")}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    return dataclasses.replace(default, **asked) if asked else None
 
 
 def _say(sentence: str) -> None:

@@ -68,6 +68,20 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             }
             for finding, name in zip(result.findings, finding_mask_names(result), strict=True)
         ],
+        "samples": {
+            "answers": [
+                {**dataclasses.asdict(answer), "log_probability": _round(answer.log_probability)}
+                for answer in result.samples.answers
+            ],
+            "masks": [
+                {
+                    "name": candidate.name,
+                    "area_px": int(candidate.mask.sum()),
+                    "estimated_iou": _round(candidate.estimated_iou),
+                }
+                for candidate in result.samples.masks
+            ],
+        },
         "claims": [dataclasses.asdict(claim) for claim in result.claims],
         "report": _plain(build_report(result)),
         "warnings": list(result.warnings),

@@ -44,7 +44,6 @@ from .modeling.sim4seg import Grounding, Sim4SegModel
 from .progress import Progress, Step
 from .reasoning.check import check_answer
 from .scaling import (
-    ScalingConfig,
     conclude,
     consensus,
     expected_dice,
@@ -52,6 +51,7 @@ from .scaling import (
     mean_agreement,
     vote,
 )
+from .scaling_config import ScalingConfig
 
 ImageSource = Case | str | Path | NDArray[Any]
 UNNAMED_TARGET = "finding"

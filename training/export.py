@@ -13,6 +13,7 @@ from Sim4SegCore import ModelIdentity, Sim4Seg
 from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.modeling.checkpoint import CARD_FILE, save_model
 from Sim4SegCore.modeling.sim4seg import Sim4SegConfig, Sim4SegModel
+from Sim4SegCore.scaling_config import Calibration
 
 from .config import TrainingConfig
 from .environment import timestamp
@@ -20,9 +21,11 @@ from .evaluation import (
     Row,
     SetMetrics,
     evaluate,
+    mask_confidence_error,
     mean_accuracy,
     mean_over_sets,
     presence_threshold,
+    surprise,
     ungated,
 )
 from .loop import split_calibration
@@ -32,6 +35,9 @@ from .state import BEST_FILE, STATE_FILE, fit, read
 
 MASK_THRESHOLDS = (0.3, 0.4, 0.5)
 DIAGNOSIS_HEAD_WEIGHTS = (0.0, 0.5, 0.8, 1.0)
+TEMPERATURES = (0.7, 1.0, 1.4, 2.0, 2.8)
+ABSTAIN_BELOW = 0.5
+"""A diagnosis that is more likely wrong than right is called uncertain."""
 FALSE_MASK_RATE = 0.05
 """Aimed at on the held-out training images; users lose trust over masks of nothing."""
 
@@ -61,11 +67,12 @@ def export(config: TrainingConfig, target: Path, note: str = "") -> None:
 
 
 def calibrate(model: Sim4SegModel, held_out: Sequence[Record], folder: Path) -> None:
-    """Choose thresholds and the diagnosis head's weight on training images that were held out.
+    """Choose thresholds, temperatures and the diagnosis head's weight on held-out training images.
 
     The mask threshold is the one with the best IoU, averaged over the sets that the model has
     learned at all; the weight is the one with the best accuracy, averaged over sets; the
-    presence threshold is the lowest that keeps masks of nothing below FALSE_MASK_RATE.
+    presence threshold is the lowest that keeps masks of nothing below FALSE_MASK_RATE; the
+    temperatures are those with which confidence fits what is right best.
     """
     with_mask = [record for record in held_out if record.masks]
     ious, accuracies = {}, {}
@@ -84,6 +91,19 @@ def calibrate(model: Sim4SegModel, held_out: Sequence[Record], folder: Path) -> 
     model.config = dataclasses.replace(
         model.config, diagnosis_head_weight=_best(accuracies), presence_threshold=presence
     )
+    model.config = dataclasses.replace(
+        model.config, calibration=_calibration(model, held_out, folder)
+    )
+
+
+def _calibration(model: Sim4SegModel, held_out: Sequence[Record], folder: Path) -> Calibration:
+    surprises, errors = {}, {}
+    for temperature in TEMPERATURES:
+        tried = Calibration(temperature, temperature)
+        rows = _ask(model, dataclasses.replace(model.config, calibration=tried), held_out, folder)
+        surprises[temperature] = -surprise(rows)
+        errors[temperature] = -mask_confidence_error(rows)
+    return Calibration(_best(surprises), _best(errors), ABSTAIN_BELOW)
 
 
 def _ask(
@@ -138,6 +158,8 @@ def _card(
         "presence_threshold": model.config.presence_threshold,
         "mask_threshold": model.config.mask_threshold,
         "diagnosis_head_weight": model.config.diagnosis_head_weight,
+        "scaling": dataclasses.asdict(model.config.scaling),
+        "calibration": dataclasses.asdict(model.config.calibration),
         "data": [
             {"set": name, "images": count, "licence": "; ".join(sorted(licences[name]))}
             for name, count in sorted(images.items())

@@ -224,9 +224,10 @@ class AnswerDecoder:
             spoken = self._label_scores(states, cache, list(self.labels.values()))
             ranked = self.weigh(spoken, head_logits)
             return ranked, self.labels[next(iter(ranked))]
-        step, log_probability = self._free_step(states, copy.deepcopy(cache))
-        label = self.words(step) or UNKNOWN_DIAGNOSIS
-        return {label: math.exp(log_probability)}, [*step, self.end]
+        step, _ = self._free_step(states, copy.deepcopy(cache))
+        ids = [*step, self.end]
+        score = self._label_scores(states, cache, [ids])[0]
+        return {self.words(step) or UNKNOWN_DIAGNOSIS: math.exp(score)}, ids
 
     def weigh(self, spoken: list[float], head_logits: Tensor | None) -> dict[str, float]:
         """Probability by label, most likely first.

@@ -9,6 +9,7 @@ so that an answer depends on its seed alone, never on the others beside it.
 from __future__ import annotations
 
 import copy
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -91,13 +92,15 @@ class _Row:
     Attributes:
         pending: tokens that are certain but were not fed yet; never empty before the end.
         lead: how many of the leads were said.
+        log_probabilities: of the words of each step, their full stop's with them.
+        last_state: that the diagnosis is predicted from.
     """
 
     numbers: random.Random
     pending: list[int]
     lead: int = 1
     steps: list[list[int]] = field(default_factory=lambda: [[]])
-    log_probability: float = 0.0
+    log_probabilities: list[float] = field(default_factory=lambda: [0.0])
     last_state: Tensor | None = None
 
 
@@ -180,14 +183,13 @@ class AnswerSampler:
     def _choose(self, row: _Row, state: Tensor) -> None:
         """Draw the next token; the lead that follows the end of a step is certain with it."""
         decoder, step = self.decoder, row.steps[-1]
-        log_probabilities = decoder.next_token_scores(state).double().cpu()
-        if len(step) >= MAX_STEP_TOKENS:
-            token = decoder.end
-        else:
+        token = decoder.end
+        if len(step) < MAX_STEP_TOKENS:
+            log_probabilities = decoder.next_token_scores(state).double().cpu()
             tempered = (log_probabilities / self.temperature).softmax(0).cumsum(0)
             drawn = torch.tensor(row.numbers.random() * float(tempered[-1]), dtype=torch.float64)
             token = int(torch.searchsorted(tempered, drawn, right=True))
-        row.log_probability += float(log_probabilities[token])
+            row.log_probabilities[-1] += float(log_probabilities[token])
         if not decoder.ends_step(token):
             step.append(token)
             row.pending = [token]
@@ -197,14 +199,21 @@ class AnswerSampler:
             row.pending = [decoder.end, *decoder.leads[row.lead - 1]]
         if row.lead < len(decoder.leads) + (not decoder.labels):
             row.steps.append([])
+            row.log_probabilities.append(0.0)
 
     def _diagnoses(
         self, rows: Sequence[_Row], branches: Branches, head_logits: Tensor | None
     ) -> list[dict[str, float]]:
         decoder = self.decoder
         if not decoder.labels:
-            labels = [decoder.words(row.steps[-1]) or UNKNOWN_DIAGNOSIS for row in rows]
-            return [{label: 1.0} for label in labels]
+            return [
+                {
+                    decoder.words(row.steps[-1]) or UNKNOWN_DIAGNOSIS: math.exp(
+                        row.log_probabilities[-1]
+                    )
+                }
+                for row in rows
+            ]
         tree = LabelTree.of(list(decoder.labels.values()))
         states = torch.stack([_given(row.last_state) for row in rows])[:, None]
         if tree.tokens:
@@ -215,10 +224,14 @@ class AnswerSampler:
         ]
 
     def _words(self, row: _Row, probabilities: dict[str, float]) -> SampledWords:
-        steps = row.steps[: len(self.decoder.leads) - 1]
-        answer = self.decoder.answer(steps, next(iter(probabilities)))
-        count = sum(len(step) + 1 for step in row.steps)
-        return SampledWords(answer, probabilities, row.log_probability / max(1, count))
+        before = len(self.decoder.leads) - 1
+        steps = row.steps[:before]
+        count = sum(len(step) + 1 for step in steps)
+        return SampledWords(
+            self.decoder.answer(steps, next(iter(probabilities))),
+            probabilities,
+            sum(row.log_probabilities[:before]) / max(1, count),
+        )
 
 
 def _given(state: Tensor | None) -> Tensor:

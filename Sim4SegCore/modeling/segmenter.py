@@ -151,17 +151,18 @@ class PairedMaskDecoder(MaskDecoder):
         sparse_prompt_embeddings: Tensor,
         dense_prompt_embeddings: Tensor,
         fine_embeddings: Tensor | None = None,
+        query: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """All masks and IoU estimates; shapes as in `SegmenterOutput`.
 
-        The last sparse prompt is the query, where there is conditioning on one.
+        Args:
+            query: (B, C) that steers the image, where there is conditioning.
         """
         batch = len(sparse_prompt_embeddings)
         own_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([own_tokens.expand(batch, -1, -1), sparse_prompt_embeddings], dim=1)
         source = image_embeddings + dense_prompt_embeddings
-        query = sparse_prompt_embeddings[:, -1]
-        if self.conditioning is not None:
+        if self.conditioning is not None and query is not None:
             source = self.conditioning.steer(source, query)
         states, source = self.transformer(source, image_pe.expand(batch, -1, -1, -1), tokens)
         source = source.transpose(1, 2).unflatten(2, dense_prompt_embeddings.shape[-2:])
@@ -173,12 +174,14 @@ class PairedMaskDecoder(MaskDecoder):
         masks = torch.einsum("bmc,bchw->bmhw", weights, upscaled)
         return masks, self.iou_prediction_head(states[:, 0])
 
-    def _upscale(self, source: Tensor, fine_embeddings: Tensor | None, query: Tensor) -> Tensor:
+    def _upscale(
+        self, source: Tensor, fine_embeddings: Tensor | None, query: Tensor | None
+    ) -> Tensor:
         if fine_embeddings is None:
             return self.output_upscaling(source)
         first_up, norm, activation, *rest = self.output_upscaling
         upscaled = activation(norm(first_up(source) + fine_embeddings))
-        if self.conditioning is not None:
+        if self.conditioning is not None and query is not None:
             upscaled = self.conditioning.fine(upscaled, query)
         for layer in rest:
             upscaled = layer(upscaled)
@@ -255,6 +258,7 @@ class Segmenter(nn.Module):
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense.expand(batch, -1, -1, -1),
             fine_embeddings=image_embedding.fine,
+            query=seg_embedding[:, -1] if seg_embedding.shape[1] else None,
         )
         return SegmenterOutput(masks, iou)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..frame import Frame, content_mask, relative_affine
-from ..scaling import Calibration, ScalingConfig
+from ..scaling_config import Calibration, ScalingConfig
 from .evidence import EvidenceHeads
 from .layers import two_layers
 from .lvlm import LVLM, LVLMConfig, VisionOutput

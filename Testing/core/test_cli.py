@@ -142,6 +142,53 @@ def test_unusable_queries_are_refused(query, message, phantom, tmp_path, capsys)
     assert message in refuse(capsys, "segment", phantom, query, "-o", tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--samples", 0, "samples is 0; give a whole number from 1 to 64"),
+        ("--samples", 1000, "samples is 1000"),
+        ("--masks", 0, "masks is 0; give a whole number from 1 to 8"),
+        ("--masks", 1000, "masks is 1000"),
+    ],
+)
+def test_impossible_numbers_of_answers_and_masks(option, value, message, phantom, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert message in refuse(capsys, "segment", phantom, QUERY, "-o", out, option, value)
+    assert not out.exists()
+
+
+def test_a_seed_that_is_no_number_is_refused(phantom, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit:
+        cli.main(["segment", str(phantom), QUERY, "-o", str(tmp_path / "out"), "--seed", "x"])
+    assert exit.value.code == 2
+    assert "--seed: invalid int value: 'x'" in capsys.readouterr().err
+
+
+def test_more_answers_and_masks_are_kept_in_the_result(phantom, tmp_path):
+    out = tmp_path / "out"
+    options = ["--samples", "3", "--masks", "4", "--seed", "1"]
+    assert cli.main(["segment", str(phantom), QUERY, "-o", str(out), *options]) == 0
+    samples = json.loads((out / "result.json").read_text())["samples"]
+    assert 2 <= len(samples["answers"]) <= 3
+    assert [mask["name"] for mask in samples["masks"]][:2] == ["as it is", "mirrored"]
+
+
+def test_an_uncertain_diagnosis_names_its_rival():
+    from Sim4SegCore import Case, Diagnosis, ModelIdentity, Query, Result
+
+    shares = (("benign", 0.41), ("normal", 0.11))
+    result = Result(
+        case=Case(np.zeros((4, 4), np.uint8)),
+        query=Query("?"),
+        diagnosis=Diagnosis("malignant", 0.48, shares, uncertain=True),
+        reasoning="",
+        findings=(),
+        similarity=np.zeros((4, 4), np.float32),
+        model=ModelIdentity("", "", ""),
+    )
+    assert "uncertain: malignant (48 %) or benign (41 %)" in cli.describe(result)
+
+
 def test_bytes_that_are_no_utf8_are_refused_in_a_real_process(phantom, tmp_path):
     command = [sys.executable, "-m", "Sim4SegCore.cli", "segment", str(phantom), b"\xff\xfe"]
     done = subprocess.run(

@@ -147,6 +147,7 @@ def test_dictionary_has_every_field() -> None:
                 "measured": "elongated",
             }
         ],
+        "samples": {"answers": [], "masks": []},
         "warnings": ["Low contrast."],
         "model": {"name": "tiny", "sha256": "ab" * 32, "revision": "r1"},
         "timing": {"encode": 0.123457},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,18 @@ import pytest
 import torch
 from segment_anything import SamPredictor
 from segment_anything.modeling import MaskDecoder, Sam, TwoWayTransformer
-from tiny import OWN_VIT, QUERY, SIDE, answer, compact_model, framed, picture, small_sam
+from tiny import (
+    OWN_VIT,
+    QUERY,
+    SHARED_ENCODER,
+    SIDE,
+    answer,
+    compact_model,
+    framed,
+    picture,
+    small_sam,
+    spread_weights,
+)
 from tiny import small_sam_registered as registered
 from torch import Tensor
 
@@ -265,3 +277,29 @@ def test_model_without_mask_prompt_ignores_the_similarity() -> None:
             for e in (embeddings, -embeddings)
         )
     torch.testing.assert_close(one.mask_logits, other.mask_logits)
+
+
+def test_the_query_steers_the_image_once_that_was_trained() -> None:
+    torch.manual_seed(0)
+    steered = build_segmenter(replace(SHARED_ENCODER, query_conditioning=True), [8, 16, 16, 16])
+    plain = build_segmenter(SHARED_ENCODER, [8, 16, 16, 16])
+    missing, unknown = plain.load_state_dict(steered.state_dict(), strict=False)
+    assert not missing
+    assert all("conditioning" in name for name in unknown)
+    channels = SHARED_ENCODER.embed_dim
+    image = ImageEmbedding(random(1, channels, 16, 16), random(1, channels // 4, 32, 32, seed=1))
+    first, second = random(1, 1, channels, seed=2), random(1, 1, channels, seed=3)
+    torch.testing.assert_close(
+        steered(image, first, None).mask_logits, plain(image, first, None).mask_logits
+    )
+    spread_weights(steered.mask_decoder.conditioning)
+    with torch.no_grad():
+        for block in steered.mask_decoder.conditioning.children():
+            block.second.weight.normal_()
+    conditioning = steered.mask_decoder.conditioning
+    seen = [conditioning.steer(image.coarse, query[:, 0]) for query in (first, second)]
+    assert (seen[0] - image.coarse).abs().max() > 0.1
+    assert (seen[0] - seen[1]).abs().max() > 0.1
+    assert (
+        steered(image, first, None).mask_logits - plain(image, first, None).mask_logits
+    ).abs().max() > 1e-3

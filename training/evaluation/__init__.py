@@ -17,7 +17,13 @@ from .report import write_evaluation
 from .rows import Row, check_records, evaluate, ungated
 from .summary import SetMetrics, summarise
 from .tables import markdown
-from .thresholds import mean_accuracy, mean_over_sets, presence_threshold
+from .thresholds import (
+    mask_confidence_error,
+    mean_accuracy,
+    mean_over_sets,
+    presence_threshold,
+    surprise,
+)
 
 __all__ = [
     "Row",
@@ -28,10 +34,12 @@ __all__ = [
     "evaluate",
     "iou",
     "markdown",
+    "mask_confidence_error",
     "mean_accuracy",
     "mean_over_sets",
     "presence_threshold",
     "summarise",
+    "surprise",
     "ungated",
     "write_evaluation",
 ]

@@ -40,6 +40,7 @@ class Row:
         modality_right: None if the answer names no modality.
         group: patient or source image; empty if the record stands for itself.
         overlap: everything that is measured of mask and true mask; None without a true mask.
+        mask_confidence: Dice that the model expects of that mask; None of an empty one.
         stated: facts that the reasoning states.
         true: facts that hold.
     """
@@ -57,6 +58,7 @@ class Row:
     modality_right: bool | None
     group: str = ""
     overlap: Overlap | None = None
+    mask_confidence: float | None = None
     stated: dict[str, str] = field(default_factory=dict)
     true: dict[str, str] = field(default_factory=dict)
 
@@ -161,6 +163,7 @@ def _row(
         modality_right=_modality_right(result.reasoning, record.modality),
         group=record.group,
         overlap=overlap,
+        mask_confidence=finding.mask_confidence,
         stated=stated_facts(result.reasoning),
         true=true_facts(present, truth, to_rgb8(result.case), side),
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 
 import numpy as np
 
 from .rows import Row
+
+SMALLEST_PROBABILITY = 1e-6
 
 
 def presence_threshold(rows: Iterable[Row], false_mask_rate: float) -> float:
@@ -41,3 +44,28 @@ def mean_accuracy(rows: Iterable[Row]) -> float:
         if row.diagnosis is not None:
             groups[row.dataset].append(row.predicted == row.diagnosis)
     return float(np.mean([np.mean(right) for right in groups.values()])) if groups else 0.0
+
+
+def surprise(rows: Iterable[Row]) -> float:
+    """Mean of -log of the confidence that a diagnosis is right, or wrong, as it was.
+
+    Lowest where confidence is the frequency of being right. 0 without any diagnosis.
+    """
+    values = []
+    for row in rows:
+        if row.diagnosis is not None and row.predicted is not None:
+            right = row.predicted == row.diagnosis
+            likely = row.confidence if right else 1 - row.confidence
+            values.append(-math.log(max(likely, SMALLEST_PROBABILITY)))
+    return float(np.mean(values)) if values else 0.0
+
+
+def mask_confidence_error(rows: Iterable[Row]) -> float:
+    """Mean squared difference of a mask's confidence and its Dice, as `mean_over_sets` averages."""
+    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        if row.overlap is not None and row.mask_confidence is not None:
+            error = (row.mask_confidence - row.overlap.dice) ** 2
+            groups[row.dataset, row.target].append(error)
+    means = [float(np.mean(errors)) for errors in groups.values()]
+    return float(np.mean(means)) if means else 0.0

@@ -1,0 +1,71 @@
+"""How many answers and masks a query gets, and how probabilities are read. Knows no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from .errors import Sim4SegError
+
+MAX_SAMPLES = 64
+MAX_MASKS = 8
+SMALLEST_TEMPERATURE = 0.05
+MaskChoice = Literal["consensus", "estimated IoU", "agreement", "text"]
+
+
+@dataclass(frozen=True)
+class ScalingConfig:
+    """How many answers and masks a query gets, and how they are combined.
+
+    Attributes:
+        samples: answers (m), the greedy one among them; 1 samples none.
+        masks: masks (n); fewer where there is no other way of drawing the target.
+        choice: of the mask: `consensus` averages the logits, the others choose one: with the
+            highest IoU that SAM's decoder expects, with the highest mean Dice with the others, or
+            with the fewest statements of the reasoning against it.
+        temperature: of the words; the diagnosis has a calibrated one of its own.
+        seed: of the words.
+        stop_early: draw no further answers once they cannot change the vote.
+
+    Raises:
+        Sim4SegError: if a value is out of range.
+    """
+
+    samples: int = 1
+    masks: int = 1
+    choice: MaskChoice = "consensus"
+    temperature: float = 0.8
+    seed: int = 0
+    stop_early: bool = True
+
+    def __post_init__(self) -> None:
+        for name, limit in (("samples", MAX_SAMPLES), ("masks", MAX_MASKS)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 1 <= value <= limit:
+                raise Sim4SegError(f"{name} is {value}; give a whole number from 1 to {limit}")
+        if not isinstance(self.seed, int):
+            raise Sim4SegError(f"seed is {self.seed}; give a whole number")
+        if self.choice not in get_args(MaskChoice):
+            raise Sim4SegError(
+                f"{self.choice} is no way to choose a mask; give one of "
+                + ", ".join(get_args(MaskChoice))
+            )
+        if not self.temperature >= SMALLEST_TEMPERATURE:
+            raise Sim4SegError(
+                f"temperature is {self.temperature}; give at least {SMALLEST_TEMPERATURE}"
+            )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Makes probabilities mean what they say; found on held-out images by `run.py export`.
+
+    Attributes:
+        diagnosis_temperature: the logarithms of a diagnosis' probabilities are divided by it.
+        mask_temperature: the logits of a mask's pixels are divided by it, for its confidence.
+        abstain_below: a less likely diagnosis is called uncertain.
+    """
+
+    diagnosis_temperature: float = 1.0
+    mask_temperature: float = 1.0
+    abstain_below: float = 0.0

@@ -1,0 +1,200 @@
+"""What more answers and masks bring: each way of combining them, and the best that there was.
+
+Every question is answered with all samples once. Votes and choices among the first m answers and
+the first n masks follow from that; the consensus of n masks is asked for, since it averages what
+the result does not keep. The oracle takes the candidate that is most like the truth: nobody can
+do that without the truth, it only bounds what choosing could reach (the paper reports it).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from Sim4SegCore import Result, Sim4Seg
+from Sim4SegCore.scaling import mean_agreement, vote
+from Sim4SegCore.scaling_config import Calibration, MaskChoice, ScalingConfig
+
+from ..records import Record
+from ..text import canonical_query
+from .bootstrap import Interval, interval, resample
+from .overlap import iou
+from .rows import read_truth
+
+COUNTS = (1, 2, 4, 8)
+CONSENSUS: MaskChoice = "consensus"
+ESTIMATE: MaskChoice = "estimated IoU"
+AGREEMENT: MaskChoice = "agreement"
+TEXT: MaskChoice = "text"
+VOTE, ORACLE = "vote", "oracle"
+MASK_WAYS = (CONSENSUS, ESTIMATE, AGREEMENT, TEXT, ORACLE)
+ANSWER_WAYS = (VOTE, ORACLE)
+UNNAMED = "not given"
+EVERYTHING = "mean over sets"
+
+Score = tuple[str, int]
+"""A way of combining, and how many answers or masks it combines."""
+
+
+@dataclass(frozen=True)
+class ScaledRow:
+    """One question under every way of combining.
+
+    Attributes:
+        masks: IoU by way and n; empty without a true mask.
+        answers: 1.0 where the diagnosis is right, by way and m; empty without a known one.
+    """
+
+    dataset: str
+    cluster: str
+    masks: dict[Score, float] = field(default_factory=dict)
+    answers: dict[Score, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ScaledMean:
+    """A mean with its 95 % interval, and the difference to the single pass with its own."""
+
+    value: float
+    interval: Interval | None
+    gain: float
+    gain_interval: Interval | None
+
+
+def evaluate_scaling(
+    predictor: Sim4Seg, records: Sequence[Record], folder: Path, seed: int = 0
+) -> list[ScaledRow]:
+    """Answer every question of an ungated predictor in every way.
+
+    Args:
+        folder: holds the images and masks that the records name.
+
+    Raises:
+        Sim4SegError: if an image or mask cannot be read.
+    """
+    rows = []
+    for record in tqdm(records, unit="image", mininterval=5, dynamic_ncols=True):
+        predictor.set_image(folder / record.image)
+        for target in record.questions:
+            query = canonical_query(target, record.dataset)
+            truth = read_truth(record, target, folder)
+            full = ScalingConfig(COUNTS[-1], COUNTS[-1], seed=seed, stop_early=False)
+            result = predictor.ask(query, full)
+            cluster = f"{record.dataset}/{record.group or record.id}"
+            masks = {} if truth is None else _mask_scores(predictor, query, result, truth)
+            answers = {} if record.diagnosis is None else _answer_scores(result, record.diagnosis)
+            rows.append(ScaledRow(record.dataset, cluster, masks, answers))
+    return rows
+
+
+def _mask_scores(
+    predictor: Sim4Seg, query: str, result: Result, truth: NDArray[np.bool_]
+) -> dict[Score, float]:
+    drawn = result.samples.masks
+    ious = [iou(candidate.mask, truth) for candidate in drawn]
+    scores: dict[Score, float] = {}
+    for count in COUNTS:
+        some = slice(0, count)
+        agreement = mean_agreement([torch.from_numpy(c.mask) for c in drawn[some]])
+        estimates = [candidate.estimated_iou for candidate in drawn[some]]
+        scores[ESTIMATE, count] = ious[estimates.index(max(estimates))]
+        scores[AGREEMENT, count] = ious[agreement.index(max(agreement))]
+        scores[ORACLE, count] = max(ious[some])
+        for way in (CONSENSUS, TEXT):
+            fused = ious[0]
+            if len(ious[some]) > 1:
+                asked = predictor.ask(query, ScalingConfig(1, count, choice=way))
+                fused = iou(asked.findings[0].mask, truth)
+            scores[way, count] = fused
+    return scores
+
+
+def _answer_scores(result: Result, truth: str) -> dict[Score, float]:
+    answers = result.samples.answers
+    ballots = [{answer.diagnosis or UNNAMED: 1.0} for answer in answers]
+    fluency = [answer.log_probability for answer in answers]
+    scores: dict[Score, float] = {}
+    for count in COUNTS:
+        label, _ = vote(ballots[:count], fluency[:count], Calibration())
+        scores[VOTE, count] = float(label == truth)
+        scores[ORACLE, count] = float(any(truth in ballot for ballot in ballots[:count]))
+    return scores
+
+
+def summarise_scaling(rows: Sequence[ScaledRow], kind: str) -> dict[str, dict[Score, ScaledMean]]:
+    """Means by set and over sets, each against the single pass.
+
+    Args:
+        kind: `masks` or `answers`.
+    """
+    groups: dict[str, list[ScaledRow]] = defaultdict(list)
+    for row in rows:
+        if getattr(row, kind):
+            groups[row.dataset].append(row)
+    drawn = {name: _resampled(members, kind) for name, members in sorted(groups.items())}
+    if drawn:
+        ways = next(iter(drawn.values()))
+        drawn[EVERYTHING] = {
+            way: np.mean([values[way] for values in drawn.values()], axis=0) for way in ways
+        }
+    return {name: _against_single(values) for name, values in drawn.items()}
+
+
+def _resampled(rows: Sequence[ScaledRow], kind: str) -> dict[Score, NDArray[np.float64]]:
+    """Per way: the mean, then the means of all resamples."""
+    weights = np.vstack([np.ones(len(rows)), resample([row.cluster for row in rows])])
+    with np.errstate(invalid="ignore"):
+        shares = weights / weights.sum(1, keepdims=True)
+    return {
+        way: shares @ np.array([getattr(row, kind)[way] for row in rows])
+        for way in getattr(rows[0], kind)
+    }
+
+
+def _against_single(values: dict[Score, NDArray[np.float64]]) -> dict[Score, ScaledMean]:
+    means = {}
+    for (way, count), drawn in values.items():
+        single = values[way, COUNTS[0]]
+        means[way, count] = ScaledMean(
+            float(drawn[0]),
+            interval(drawn[1:]),
+            float(drawn[0] - single[0]),
+            interval(drawn[1:] - single[1:]),
+        )
+    return means
+
+
+def scaling_table(rows: Sequence[ScaledRow]) -> str:
+    """Markdown: per set the single pass, and the gain of each way with its interval."""
+    blocks = []
+    for kind, title, ways in (
+        ("masks", "Mean IoU (ungated), n masks", MASK_WAYS),
+        ("answers", "Accuracy of the diagnosis, m answers", ANSWER_WAYS),
+    ):
+        table = summarise_scaling(rows, kind)
+        if not table:
+            continue
+        columns = [(way, count) for way in ways for count in COUNTS[1:]]
+        head = " | ".join(f"{way} {count}" for way, count in columns)
+        lines = [f"{title}: one pass, then the difference to it", ""]
+        lines += [f"| set | 1 | {head} |", "|---" * (len(columns) + 2) + "|"]
+        for name, means in table.items():
+            single = means[ways[0], COUNTS[0]].value
+            cells = " | ".join(_gain(means[column]) for column in columns)
+            lines.append(f"| {name} | {single:.3f} | {cells} |")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _gain(mean: ScaledMean) -> str:
+    text = f"{mean.gain:+.3f}"
+    if mean.gain_interval is not None and not mean.gain_interval[0] <= 0 <= mean.gain_interval[1]:
+        text = f"**{text}**"
+    return text
