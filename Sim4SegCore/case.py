@@ -5,6 +5,7 @@ Knows nothing of torch, files or models.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from .errors import Sim4SegError
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "2.0"
 MAX_QUERY_CHARACTERS = 1000
 
 
@@ -26,11 +27,21 @@ class Geometry:
         spacing: mm between voxel centres along i, j, k.
         origin: LPS position in mm of the centre of voxel (0, 0, 0).
         direction: row-major 3x3 cosines; column n is the LPS direction of index axis n.
+
+    Raises:
+        Sim4SegError: if a spacing is not above 0.
     """
 
     spacing: tuple[float, float, float]
     origin: tuple[float, float, float]
     direction: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not all(0 < distance < math.inf for distance in self.spacing):
+            raise Sim4SegError(
+                f"a spacing of {' x '.join(f'{distance:g}' for distance in self.spacing)} mm is "
+                "impossible; give the distance of voxels, or no geometry to measure in pixels"
+            )
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,7 @@ class Case:
         modality: DICOM modality code (CT, MR, ...) if the file says so.
         window: (centre, width) in the image's intensities, if the file proposes one.
         mask_suffix: extension that keeps a mask of this image in its own geometry.
+        dicom_frame: which frame of the DICOM file `source` this is, from 0; None of other files.
     """
 
     image: NDArray[Any]
@@ -52,6 +64,7 @@ class Case:
     modality: str | None = None
     window: tuple[float, float] | None = None
     mask_suffix: str = ".png"
+    dicom_frame: int | None = None
 
     def __post_init__(self) -> None:
         is_grey = self.image.ndim == 2
@@ -243,7 +256,7 @@ class Result:
         return self.diagnosis.confidence
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
-        """Write mask, overlay, similarity picture and result.json; see `output.save_result`."""
+        """Write masks, pictures, report and result.json; see `output.save_result`."""
         from .output import save_result
 
         return save_result(self, Path(folder), overwrite=overwrite)

@@ -18,7 +18,8 @@ from .batch.command import add_batch_command
 from .case import Query, Result
 from .commands import serve, slices
 from .errors import Sim4SegError
-from .output import RESEARCH_NOTICE, check_output_folder, result_to_dict
+from .output import check_output_folder, result_to_dict
+from .report.wording import RESEARCH_NOTICE, diagnosis_words
 from .scaling_config import ScalingConfig
 from .volume import VolumeResult
 
@@ -172,9 +173,7 @@ def _describe_volume(result: VolumeResult) -> str:
 def _diagnosis_text(result: Result | VolumeResult) -> str:
     diagnosis = result.diagnosis
     if diagnosis.uncertain:
-        first = f"{diagnosis.label} ({diagnosis.confidence:.0%})"
-        second = [f"{label} ({share:.0%})" for label, share in diagnosis.alternatives[:1]]
-        return f"uncertain: {' or '.join([first, *second])}"
+        return diagnosis_words(diagnosis)
     if diagnosis.label is None:
         return f"none given ({diagnosis.confidence:.0%})"
     likely = [(label, share) for label, share in diagnosis.alternatives if share >= 0.01]

@@ -18,17 +18,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .case import SCHEMA_VERSION, Finding, Result
+from .case import SCHEMA_VERSION, Result
 from .errors import Sim4SegError
 from .io import explain_os_error, quoted, write_mask
 
 RESULT_FILE = "result.json"
 OVERLAY_FILE = "overlay.png"
 SIMILARITY_FILE = "similarity.png"
-RESEARCH_NOTICE = (
-    "This text was produced by a research tool; it is not a medical device and must not be "
-    "used for diagnosis or treatment."
-)
+EXPLANATION_FILE = "explanation.png"
+REPORT_FILE = "report.md"
 
 _MAX_SLUG = 60
 
@@ -38,8 +36,11 @@ def result_to_dict(result: Result) -> dict[str, Any]:
 
     Masks are given as the names of the files that `save_result` writes. `size` is
     [width, height] in pixels and `spacing_mm` [i, j, k]; unknown values are None, and so are
-    numbers that are not finite. Of the input's path only the last name is kept.
+    numbers that are not finite. Of the input's path only the last name is kept. `report` is
+    `report.structure.Report`, its `text` a short paragraph.
     """
+    from .report.build import build_report
+
     case = result.case
     return {
         "schema_version": SCHEMA_VERSION,
@@ -47,6 +48,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
         "diagnosis": {
             "label": result.diagnosis.label,
             "confidence": _round(result.diagnosis.confidence),
+            "uncertain": result.diagnosis.uncertain,
             "alternatives": [
                 {"label": label, "confidence": _round(confidence)}
                 for label, confidence in result.diagnosis.alternatives
@@ -58,6 +60,9 @@ def result_to_dict(result: Result) -> dict[str, Any]:
                 "label": finding.label,
                 "present": bool(finding.present),
                 "confidence": _round(finding.confidence),
+                "mask_confidence": None
+                if finding.mask_confidence is None
+                else _round(finding.mask_confidence),
                 "mask": name,
                 "measurements": {key: _round(value) for key, value in finding.measurements.items()},
             }
@@ -78,7 +83,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             ],
         },
         "claims": [dataclasses.asdict(claim) for claim in result.claims],
-        "report": report_text(result),
+        "report": _plain(build_report(result)),
         "warnings": list(result.warnings),
         "model": {
             "name": result.model.name,
@@ -97,27 +102,14 @@ def result_to_dict(result: Result) -> dict[str, Any]:
     }
 
 
-def report_text(result: Result) -> str:
-    """A short paragraph of plain English: what was found, its size, the diagnosis, the notice."""
-    sentences = [_finding_sentence(result, finding) for finding in result.findings]
-    if not sentences:
-        sentences = ["Nothing was found in this image."]
-    diagnosis = result.diagnosis
-    if diagnosis.label:
-        sentences.append(
-            f"Suggested diagnosis: {diagnosis.label} (confidence {_percent(diagnosis.confidence)})."
-        )
-    else:
-        sentences.append("No diagnosis is suggested.")
-    return " ".join([*sentences, RESEARCH_NOTICE])
-
-
 def save_result(result: Result, folder: str | Path, overwrite: bool = False) -> Path:
-    """Write masks, overlay.png, similarity.png and result.json into a folder.
+    """Write masks, pictures, report.md and result.json into a folder.
 
     `mask.*` holds the union of all findings in the input's own geometry; with several
-    findings each has its own `mask_<label>.*` as well. A failure or an interruption at any
-    moment leaves the folder as it was before.
+    findings each has its own `mask_<label>.*` as well. The pictures are overlay.png,
+    similarity.png and explanation.png. Of a DICOM image there are also `mask.dcm` and
+    `report.dcm`, or a warning says why its header does not allow them. A failure or an
+    interruption at any moment leaves the folder as it was before.
 
     Args:
         folder: created with its parents if missing.
@@ -219,28 +211,19 @@ def _round(value: float) -> float | None:
     return float(f"{number:.6g}") if math.isfinite(number) else None
 
 
-def _percent(confidence: float) -> str:
-    return f"{confidence:.0%}" if math.isfinite(confidence) else "unknown"
-
-
 def _slug(label: str) -> str:
     plain = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_MAX_SLUG].strip("-") or "finding"
 
 
-def _finding_sentence(result: Result, finding: Finding) -> str:
-    if not finding.present:
-        return f"Not found: {finding.label} (probability {_percent(finding.confidence)})."
-    sizes = finding.measurements
-    known = "area_mm2" in sizes
-    area = f"{sizes['area_mm2']:.1f} mm²" if known else f"{sizes['area_px']:.0f} pixels"
-    unit, word = ("mm", "mm") if known else ("px", "pixels")
-    longest, across = (sizes[f"{name}_diameter_{unit}"] for name in ("longest", "perpendicular"))
-    parts = f" in {sizes['regions']:.0f} parts, the largest" if sizes["regions"] > 1 else ","
-    return (
-        f"Found: {finding.label} (confidence {_percent(finding.confidence)}), covering {area}, "
-        f"{sizes['image_fraction']:.1%} of the image{parts} {longest:.3g} × {across:.3g} {word}."
-    )
+def _plain(value: Any) -> Any:
+    """Data of a report as strict JSON takes it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return {entry.name: _plain(getattr(value, entry.name)) for entry in fields}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, str | bool | int) else _round(value)
 
 
 # --------------------------------------------------------------------------- writing
@@ -308,19 +291,51 @@ def _write_files(result: Result, folder: Path) -> list[str]:
     Returns:
         The files' names, result.json last: where it stands, the rest is complete.
     """
-    from .rendering import overlay, save_png, similarity_figure
-
     folder.mkdir(parents=True)
     masks = {mask_name(result): result.mask}
     for finding, name in zip(result.findings, finding_mask_names(result), strict=True):
         masks.setdefault(name, finding.mask)
     for name, mask in masks.items():
         write_mask(mask, result.case, folder / name)
-    save_png(overlay(result.case, result), folder / OVERLAY_FILE)
-    save_png(similarity_figure(result), folder / SIMILARITY_FILE)
+    pictures = _write_pictures(result, folder)
+    objects, result = _write_dicom(result, folder)
+    _write_report(result, folder)
     text = json.dumps(result_to_dict(result), indent=2, allow_nan=False)
     (folder / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
-    return [*masks, OVERLAY_FILE, SIMILARITY_FILE, RESULT_FILE]
+    return [*masks, *pictures, *objects, REPORT_FILE, RESULT_FILE]
+
+
+def _write_pictures(result: Result, folder: Path) -> list[str]:
+    from .rendering import PNG_LEVEL, overlay, save_png, similarity_figure
+    from .report.explanation import explanation_picture
+
+    save_png(overlay(result.case, result), folder / OVERLAY_FILE)
+    save_png(similarity_figure(result), folder / SIMILARITY_FILE)
+    explanation_picture(result).save(
+        folder / EXPLANATION_FILE, format="PNG", compress_level=PNG_LEVEL
+    )
+    return [OVERLAY_FILE, SIMILARITY_FILE, EXPLANATION_FILE]
+
+
+def _write_dicom(result: Result, folder: Path) -> tuple[list[str], Result]:
+    """The files' names, and the result with a warning if there are none."""
+    if result.case.dicom_frame is None or result.case.source is None:
+        return [], result
+    from .report.dicom import write_dicom
+
+    try:
+        return write_dicom(result, folder), result
+    except Sim4SegError as error:
+        warning = f"no mask.dcm and report.dcm could be written: {error}"
+        return [], dataclasses.replace(result, warnings=(*result.warnings, warning))
+
+
+def _write_report(result: Result, folder: Path) -> None:
+    from .report.build import build_report
+    from .report.markdown import to_markdown
+
+    text = to_markdown(build_report(result), result.query.text)
+    (folder / REPORT_FILE).write_text(text, encoding="utf-8")
 
 
 def _replace_files(names: list[str], staging: Path, folder: Path) -> None:

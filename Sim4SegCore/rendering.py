@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .case import Case, Finding, Result
 from .intensity import to_rgb8
+from .report.wording import diagnosis_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 MIN_SIDE = 512
 MAX_SIDE = 1400
 SIMILARITY_LABEL = "similarity to [SEG] (RVLS2M)"
+PNG_LEVEL = 3
+"""Of zlib: half the time of its default for pictures that are a few percent larger."""
 DISCLAIMER = "Research tool. Not for diagnosis or treatment."
 
 _DPI = 100
@@ -32,12 +35,12 @@ _MARGIN = 14
 _LINE_HEIGHT = 22
 _MAX_CAPTION_LINES = 12
 _COLOUR_BAR_WIDTH = 96
-_COLOUR_MAP = "inferno"
-_BACKGROUND = "#101214"
-_TEXT = "#e8eaed"
-_MUTED = "#9aa0a6"
+COLOUR_MAP = "inferno"
+BACKGROUND = "#101214"
+TEXT = "#e8eaed"
+MUTED = "#9aa0a6"
 # Told apart by colour-blind eyes, and rare in grey, pink and red tissue.
-_COLOURS = ("#00d5ff", "#ffb000", "#7dff6b", "#ff6ad5", "#b79cff", "#f4f46a")
+COLOURS = ("#00d5ff", "#ffb000", "#7dff6b", "#ff6ad5", "#b79cff", "#f4f46a")
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def similarity_figure(result: Result) -> Figure:
     values = np.clip(np.nan_to_num(result.similarity), 0.0, 1.0)
     axes.imshow(
         values,
-        cmap=_COLOUR_MAP,
+        cmap=COLOUR_MAP,
         vmin=0.0,
         vmax=1.0,
         alpha=0.2 + 0.45 * values,  # low similarity must not hide the anatomy
@@ -135,14 +138,14 @@ def save_png(figure: Figure, path: Path) -> None:
     """
     from PIL import Image
 
-    Image.fromarray(to_rgb(figure)).save(path, format="PNG")
+    Image.fromarray(to_rgb(figure)).save(path, format="PNG", compress_level=PNG_LEVEL)
 
 
 # --------------------------------------------------------------------------- words
 
 
 def _colours(result: Result) -> list[str]:
-    return [_COLOURS[index % len(_COLOURS)] for index in range(len(result.findings))]
+    return [COLOURS[index % len(COLOURS)] for index in range(len(result.findings))]
 
 
 def _one_line(text: str, limit: int = 160) -> str:
@@ -162,7 +165,9 @@ def _overlay_captions(result: Result) -> list[_Caption]:
         captions.append(_Caption(f"Nothing found for: {', '.join(absent)}"))
     if not result.findings:
         captions.append(_Caption("Nothing found in this image"))
-    if result.diagnosis.label:
+    if result.diagnosis.uncertain:
+        captions.append(_Caption(f"Diagnosis {diagnosis_words(result.diagnosis)}"))
+    elif result.diagnosis.label:
         diagnosis = _one_line(result.diagnosis.label, 80)
         captions.append(_Caption(f"Diagnosis: {diagnosis} ({result.diagnosis.confidence:.0%})"))
     return [*captions, _Caption(DISCLAIMER, muted=True)]
@@ -206,7 +211,7 @@ def _frame(
     total_width = max(width + beside, MIN_SIDE)
     lines = _wrap(captions, total_width)
     total = (total_width, height + _caption_height(len(lines)))
-    figure = Figure(figsize=(total[0] / _DPI, total[1] / _DPI), dpi=_DPI, facecolor=_BACKGROUND)
+    figure = Figure(figsize=(total[0] / _DPI, total[1] / _DPI), dpi=_DPI, facecolor=BACKGROUND)
     left = (total_width - beside - width) // 2
     return figure, _Layout(total, (width, height), left), lines
 
@@ -285,11 +290,11 @@ def _add_colour_bar(figure: Figure, layout: _Layout) -> None:
     left = layout.figure[0] - _COLOUR_BAR_WIDTH + _MARGIN
     height = max(1, layout.picture[1] - 2 * _MARGIN)
     axes = figure.add_axes(_rectangle(layout, left, _MARGIN, 18, height))
-    scale = ScalarMappable(Normalize(0.0, 1.0), cmap=_COLOUR_MAP)
+    scale = ScalarMappable(Normalize(0.0, 1.0), cmap=COLOUR_MAP)
     bar: Any = figure.colorbar(scale, cax=axes)
-    bar.set_label(SIMILARITY_LABEL, color=_TEXT, fontsize=9)
-    bar.ax.tick_params(colors=_TEXT, labelsize=8)
-    bar.outline.set_edgecolor(_MUTED)
+    bar.set_label(SIMILARITY_LABEL, color=TEXT, fontsize=9)
+    bar.ax.tick_params(colors=TEXT, labelsize=8)
+    bar.outline.set_edgecolor(MUTED)
 
 
 def _draw_captions(figure: Figure, lines: list[_Caption]) -> None:
@@ -313,7 +318,7 @@ def _draw_captions(figure: Figure, lines: list[_Caption]) -> None:
             (_MARGIN + (20 if line.colour else 0)) / width,
             centre,
             line.text,
-            color=_MUTED if line.muted else _TEXT,
+            color=MUTED if line.muted else TEXT,
             fontsize=8 if line.muted else 10,
             verticalalignment="center_baseline",
             parse_math=False,

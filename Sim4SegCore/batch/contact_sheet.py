@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from ..lettering import fit, font, wrap
 from ..rendering import DISCLAIMER
 from .files import replace_file
 from .layout import THUMBNAIL_FILE, Layout
@@ -26,6 +27,7 @@ CAPTION_LINES = 6
 CAPTION = CAPTION_LINES * LINE + 8
 BACKGROUND, CELL_BACKGROUND = (16, 18, 20), (30, 33, 37)
 TEXT, MUTED, ALARM = (232, 234, 237), (154, 160, 166), (255, 138, 128)
+_MOST_LINES = (SIDE - 60) // LINE
 Colour = tuple[int, int, int]
 
 
@@ -70,8 +72,8 @@ def draw_page(cells: Sequence[dict[str, Any]], out: Path, title: str) -> Image.I
     height = HEADER + rows * (SIDE + CAPTION + GAP) + FOOTER
     page = Image.new("RGB", (width, height), BACKGROUND)
     draw = ImageDraw.Draw(page)
-    draw.text((GAP, 20), title, TEXT, _font(19))
-    draw.text((GAP, height - FOOTER + 8), DISCLAIMER, MUTED, _font(14))
+    draw.text((GAP, 20), title, TEXT, font(19))
+    draw.text((GAP, height - FOOTER + 8), DISCLAIMER, MUTED, font(14))
     for number, cell in enumerate(cells):
         left = GAP + number % COLUMNS * (SIDE + GAP)
         top = HEADER + number // COLUMNS * (SIDE + CAPTION + GAP)
@@ -91,7 +93,7 @@ def _draw_cell(page: Image.Image, row: dict[str, Any], out: Path, place: tuple[i
     else:
         message = row["reason"] or "the picture is missing"
         _write(draw, (left + 14, top + 14), [_Line("No answer", ALARM, 16)], SIDE - 28)
-        wrapped = [_Line(line, MUTED) for line in _wrap(message, SIDE - 28, 14)]
+        wrapped = [_Line(line, MUTED) for line in wrap(message, SIDE - 28, 14)[:_MOST_LINES]]
         _write(draw, (left + 14, top + 44), wrapped, SIDE - 28)
     _write(draw, (left, top + SIDE + 6), _caption(row), SIDE)
 
@@ -114,7 +116,7 @@ def _caption(row: dict[str, Any]) -> list[_Line]:
     else:
         lines.append(_Line("no diagnosis", MUTED))
     if row["warnings"]:
-        wrapped = _wrap(f"! {row['warnings']}", SIDE, 13)
+        wrapped = wrap(f"! {row['warnings']}", SIDE, 13)
         lines += [_Line(line, ALARM, 13) for line in wrapped[:2]]
     return lines
 
@@ -142,45 +144,9 @@ def _spread(table: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
 # --------------------------------------------------------------------------- text
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """matplotlib's own font: it has the alphabets that PIL's lacks."""
-    from matplotlib import get_data_path
-
-    return ImageFont.truetype(Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf", size)
-
-
 def _write(
     draw: ImageDraw.ImageDraw, place: tuple[int, int], lines: Sequence[_Line], width: int
 ) -> None:
     for number, line in enumerate(lines):
-        text = _fit(line.text, width, line.size)
-        draw.text((place[0], place[1] + number * LINE), text, line.colour, _font(line.size))
-
-
-def _fit(text: str, width: int, size: int) -> str:
-    """Long names are cut in their middle: what tells them apart is often at the end."""
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    font = _font(size)
-    if font.getlength(text) <= width:
-        return text
-    kept = len(text) - 1
-    while kept > 2 and font.getlength(_shortened(text, kept)) > width:
-        kept -= 1
-    return _shortened(text, kept)
-
-
-def _shortened(text: str, kept: int) -> str:
-    head = kept // 2
-    return f"{text[:head]}…{text[len(text) - (kept - head) :]}"
-
-
-def _wrap(text: str, width: int, size: int) -> list[str]:
-    font = _font(size)
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font.getlength(longer) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines[: (SIDE - 60) // LINE]
+        text = fit(line.text, width, line.size)
+        draw.text((place[0], place[1] + number * LINE), text, line.colour, font(line.size))

@@ -58,6 +58,7 @@ def read_frame(header: Header) -> Case:
         modality=header.text("Modality") or None,
         window=window,
         mask_suffix=".nii.gz",
+        dicom_frame=header.frame,
     )
 
 

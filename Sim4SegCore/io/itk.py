@@ -34,6 +34,12 @@ def read_volume(path: Path, slice_index: int | None) -> Case:
 def _read_nifti(path: Path, slice_index: int | None) -> Case:
     with decoding(path, "NIfTI", NIFTI_ERRORS):
         header = read_complete_header(path)
+    if 0 in header.spacing[:2]:
+        # ITK would take it for 1 mm.
+        raise cannot_read(
+            path,
+            "its pixel spacing is 0; correct the header, or save it as PNG to measure in pixels",
+        )
     case = _read(path, slice_index, "NIfTI", ".nii.gz")
     with decoding(path, "NIfTI", NIFTI_ERRORS):
         is_finite = slice_is_finite(path, header, slice_index or 0)

@@ -29,7 +29,8 @@ class NiftiHeader:
         datatype: NIfTI's code for the type of a pixel.
         offset: where the pixels begin.
         byte_order: "<" or ">".
-        has_spacing: whether it says how far voxels are apart along its first three axes.
+        spacing: of the first three axes, as stated.
+        has_spacing: whether that says how far voxels are apart.
     """
 
     shape: tuple[int, ...]
@@ -37,6 +38,7 @@ class NiftiHeader:
     datatype: int
     offset: int
     byte_order: str
+    spacing: tuple[float, float, float]
     has_spacing: bool
 
 
@@ -109,4 +111,6 @@ def _parse(header: bytes) -> NiftiHeader:
     extent = shape[1 : 1 + shape[0]]
     if not 1 <= shape[0] <= 7 or min(extent) < 1 or not math.isfinite(offset):
         raise ValueError("impossible numbers")
-    return NiftiHeader(extent, bits, datatype, int(offset), order, _is_spacing(spacing))
+    return NiftiHeader(
+        extent, bits, datatype, int(offset), order, spacing, _is_spacing(spacing)
+    )

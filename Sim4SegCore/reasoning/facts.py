@@ -157,7 +157,7 @@ def measure_facts(mask: Mask, grey: Grey) -> Facts | None:
     parts, largest = _parts(mask)
     return Facts(
         fraction=float(mask.mean()),
-        place=_place(mask),
+        place=place_of(mask),
         parts=parts,
         shape=Shape(_elongation(largest), _thickness(mask)),
         surroundings=None if mask.all() else _surroundings(mask, grey),
@@ -173,13 +173,15 @@ def _side(position: float, low: str, high: str) -> str:
     return low if position < MIDDLE[0] else high if position > MIDDLE[1] else ""
 
 
-def _place(mask: Mask) -> Place:
+def place_of(mask: Mask) -> Place:
+    """Where a mask lies that is not empty."""
     rows, columns = np.nonzero(mask)
     height, width = mask.shape
     # Pixel centres, so that a mirrored mask has the mirrored place.
     row, column = (rows + 0.5) / height, (columns + 0.5) / width
-    upper, left = row < 0.5, column < 0.5
-    shares = [(upper & left), (upper & ~left), (~upper & left), (~upper & ~left)]
+    # A pixel on the middle line belongs to both of its sides by half.
+    upper, left = ((axis < 0.5) + 0.5 * (axis == 0.5) for axis in (row, column))
+    shares = (upper * left, upper * (1 - left), (1 - upper) * left, (1 - upper) * (1 - left))
     one, two, three, four = (float(share.mean()) for share in shares)
     return Place(float(row.mean()), float(column.mean()), (one, two, three, four))
 

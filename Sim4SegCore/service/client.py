@@ -21,7 +21,7 @@ import numpy as np
 import requests
 from numpy.typing import NDArray
 
-from ..case import Case, Diagnosis, Finding, Geometry, ModelIdentity, Query, Result
+from ..case import Case, CheckedClaim, Diagnosis, Finding, Geometry, ModelIdentity, Query, Result
 from ..errors import Sim4SegError
 from .protocol import (
     DESCRIPTION_HEADER,
@@ -94,17 +94,23 @@ class RemoteAnswer:
             model=ModelIdentity(**document["model"]),
             timing=document["timing"],
             warnings=tuple(document["warnings"]),
+            claims=tuple(CheckedClaim(**claim) for claim in document["claims"]),
         )
 
 
 def _diagnosis(values: Mapping[str, Any]) -> Diagnosis:
     others = tuple((item["label"], item["confidence"]) for item in values["alternatives"])
-    return Diagnosis(values["label"], values["confidence"], others)
+    return Diagnosis(values["label"], values["confidence"], others, values["uncertain"])
 
 
 def _finding(values: Mapping[str, Any], mask: NDArray[np.bool_]) -> Finding:
     return Finding(
-        values["label"], values["present"], values["confidence"], mask[0], values["measurements"]
+        values["label"],
+        values["present"],
+        values["confidence"],
+        mask[0],
+        values["measurements"],
+        values["mask_confidence"],
     )
 
 

@@ -5,6 +5,7 @@ import pytest
 from batch_helpers import draw
 from PIL import Image
 
+from Sim4SegCore import lettering
 from Sim4SegCore.batch import contact_sheet, thumbnail
 from Sim4SegCore.batch.contact_sheet import GAP, HEADER
 from Sim4SegCore.case import Case, Diagnosis, Finding, Geometry, ModelIdentity, Query, Result
@@ -93,6 +94,6 @@ def test_large_cohorts_are_shown_in_part(tmp_path, batch, monkeypatch):
 
 
 def test_long_names_keep_both_ends():
-    short = contact_sheet._fit("site-0001/" + "x" * 200 + "/image-7.png", 300, 14)
+    short = lettering.fit("site-0001/" + "x" * 200 + "/image-7.png", 300, 14)
     assert short.startswith("site-0001") and short.endswith("image-7.png") and "…" in short
-    assert contact_sheet._font(14).getlength(short) <= 300
+    assert lettering.font(14).getlength(short) <= 300

@@ -16,7 +16,7 @@ from PIL import Image
 
 from Sim4SegCore import cli
 from Sim4SegCore.examples import dice, draw_phantom
-from Sim4SegCore.output import RESEARCH_NOTICE
+from Sim4SegCore.report.wording import RESEARCH_NOTICE
 
 QUERY = "Is there a skin lesion? Segment it and tell me what it is."
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +48,8 @@ def test_phantom_gives_mask_pictures_json_and_readable_text(phantom, tmp_path, c
         "mask.png",
         "overlay.png",
         "similarity.png",
+        "explanation.png",
+        "report.md",
         "result.json",
     }
     mask = np.asarray(Image.open(out / "mask.png")) > 0
@@ -184,7 +186,7 @@ def test_an_uncertain_diagnosis_names_its_rival():
         similarity=np.zeros((4, 4), np.float32),
         model=ModelIdentity("", "", ""),
     )
-    assert "uncertain: malignant (48%) or benign (41%)" in cli.describe(result)
+    assert "uncertain: malignant (48 %) or benign (41 %)" in cli.describe(result)
 
 
 def test_bytes_that_are_no_utf8_are_refused_in_a_real_process(phantom, tmp_path):

@@ -29,10 +29,18 @@ from Sim4SegCore.case import (
 from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.io import read_case, writing
 from Sim4SegCore.measurements import measure
-from Sim4SegCore.output import check_output_folder, report_text, result_to_dict, save_result
+from Sim4SegCore.output import check_output_folder, result_to_dict, save_result
+from Sim4SegCore.report.summary import report_text
 
 GEOMETRY = Geometry((0.5, 0.5, 3.0), (1.0, 2.0, 3.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
-FILES = {"mask.png", "overlay.png", "similarity.png", "result.json"}
+FILES = {
+    "mask.png",
+    "overlay.png",
+    "similarity.png",
+    "explanation.png",
+    "report.md",
+    "result.json",
+}
 
 
 def make_result(
@@ -97,11 +105,12 @@ def test_dictionary_has_every_field() -> None:
     content = result_to_dict(result)
     report = content.pop("report")
     assert content == {
-        "schema_version": "1.1",
+        "schema_version": "2.0",
         "query": "Is there a tumor? Żółć 肿瘤",
         "diagnosis": {
             "label": "glioma",
             "confidence": 0.721235,
+            "uncertain": False,
             "alternatives": [
                 {"label": "meningioma", "confidence": 0.2},
                 {"label": "none", "confidence": 0.08},
@@ -113,6 +122,7 @@ def test_dictionary_has_every_field() -> None:
                 "label": "tumor",
                 "present": True,
                 "confidence": 0.91,
+                "mask_confidence": None,
                 "mask": "mask.nii.gz",
                 "measurements": {
                     "area_px": 40.0,
@@ -137,6 +147,7 @@ def test_dictionary_has_every_field() -> None:
                 "measured": "elongated",
             }
         ],
+        "samples": {"answers": [], "masks": []},
         "warnings": ["Low contrast."],
         "model": {"name": "tiny", "sha256": "ab" * 32, "revision": "r1"},
         "timing": {"encode": 0.123457},
@@ -147,7 +158,7 @@ def test_dictionary_has_every_field() -> None:
             "modality": "CT",
         },
     }
-    assert report == report_text(result)
+    assert report["text"] == report_text(result)
     assert strict(json.dumps(content)) == content
 
 
@@ -199,7 +210,7 @@ def test_saved_folder_holds_the_result(tmp_path: Path) -> None:
     assert np.array_equal(read_case(folder / "mask.png").image > 0, result.mask)
     text = (folder / "result.json").read_text(encoding="utf-8")
     assert strict(text) == result_to_dict(result)
-    for name in ("overlay.png", "similarity.png"):
+    for name in ("overlay.png", "similarity.png", "explanation.png"):
         with Image.open(folder / name) as picture:
             picture.load()
             assert max(picture.size) >= 512
@@ -366,6 +377,7 @@ FAILURES = [
     (rendering, "save_png", 1),
     (json, "dumps", 0),
     (Path, "write_text", 0),
+    (Path, "write_text", 1),
     (Path, "mkdir", 0),
     (Path, "mkdir", 1),
 ]
@@ -396,7 +408,7 @@ def test_failure_while_writing_leaves_nothing(
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=["disk full", "ctrl-c"])
-@pytest.mark.parametrize("skip", range(16))
+@pytest.mark.parametrize("skip", range(20))
 @pytest.mark.usefixtures("quick_pictures")
 def test_failure_while_replacing_restores_the_old_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, skip: int
