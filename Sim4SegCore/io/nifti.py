@@ -111,6 +111,4 @@ def _parse(header: bytes) -> NiftiHeader:
     extent = shape[1 : 1 + shape[0]]
     if not 1 <= shape[0] <= 7 or min(extent) < 1 or not math.isfinite(offset):
         raise ValueError("impossible numbers")
-    return NiftiHeader(
-        extent, bits, datatype, int(offset), order, spacing, _is_spacing(spacing)
-    )
+    return NiftiHeader(extent, bits, datatype, int(offset), order, spacing, _is_spacing(spacing))

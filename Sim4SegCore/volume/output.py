@@ -13,7 +13,8 @@ from typing import Any
 
 from ..case import SCHEMA_VERSION, Finding
 from ..io import quoted, write_volume_mask
-from ..output import OVERLAY_FILE, RESEARCH_NOTICE, RESULT_FILE, save_folder
+from ..output import OVERLAY_FILE, RESULT_FILE, save_folder
+from ..report.wording import RESEARCH_NOTICE
 from .measuring import millilitres
 from .result import KeySlice, SliceScore, VolumeResult
 
@@ -34,6 +35,7 @@ def volume_result_to_dict(result: VolumeResult) -> dict[str, Any]:
         "diagnosis": {
             "label": diagnosis.label,
             "confidence": _round(diagnosis.confidence),
+            "uncertain": diagnosis.uncertain,
             "alternatives": [
                 {"label": label, "confidence": _round(share)}
                 for label, share in diagnosis.alternatives
@@ -45,6 +47,7 @@ def volume_result_to_dict(result: VolumeResult) -> dict[str, Any]:
                 "label": finding.label,
                 "present": finding.present,
                 "confidence": _round(finding.confidence),
+                "mask_confidence": None,
                 "mask": mask_name(result),
                 "measurements": {key: _round(value) for key, value in finding.measurements.items()},
             }
@@ -52,7 +55,7 @@ def volume_result_to_dict(result: VolumeResult) -> dict[str, Any]:
         ],
         "samples": {"answers": [], "masks": []},
         "claims": [],
-        "report": volume_report(result),
+        "report": {"text": volume_report(result)},
         "warnings": list(result.warnings),
         "model": dataclasses.asdict(result.model),
         "timing": {stage: _round(seconds) for stage, seconds in result.timing.items()},

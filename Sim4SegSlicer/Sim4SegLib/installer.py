@@ -18,6 +18,7 @@ TORCH = ("torch>=2.4", "torchvision>=0.19")
 PACKAGES = (
     "fastapi>=0.110",
     "filelock>=3.12",
+    "highdicom>=0.26",
     "matplotlib>=3.7",
     "monai>=1.4",
     "pillow>=10",

@@ -15,8 +15,8 @@ from tiny import compact_model
 from Sim4SegCore import Geometry, ModelIdentity, Sim4Seg, Sim4SegError, cli
 from Sim4SegCore.examples import dice, draw_phantom
 from Sim4SegCore.io import read_volume_case, write_volume_mask
-from Sim4SegCore.output import RESEARCH_NOTICE
 from Sim4SegCore.rendering import to_rgb
+from Sim4SegCore.report.wording import RESEARCH_NOTICE
 from Sim4SegCore.volume import SliceOptions, VolumeCase
 from Sim4SegCore.volume.output import volume_result_to_dict
 from Sim4SegCore.volume.rendering import montage, shown_slices
@@ -116,7 +116,7 @@ def test_json_has_an_images_fields_and_the_volumes(result):
     assert volume["slice_range"] == list(result.slice_range)
     sizes = written["findings"][0]["measurements"]
     assert sizes["volume_ml"] == pytest.approx(sizes["volume_mm3"] / 1000, rel=1e-5)
-    assert RESEARCH_NOTICE in written["report"]
+    assert RESEARCH_NOTICE in written["report"]["text"]
     json.dumps(written, allow_nan=False)
 
 
