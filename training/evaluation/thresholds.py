@@ -11,6 +11,7 @@ import numpy as np
 from .rows import Row
 
 SMALLEST_PROBABILITY = 1e-6
+FEW = 20
 
 
 def presence_threshold(rows: Iterable[Row], false_mask_rate: float) -> float:
@@ -38,12 +39,16 @@ def mean_over_sets(rows: Iterable[Row]) -> float:
 
 
 def mean_accuracy(rows: Iterable[Row]) -> float:
-    """Accuracy of the diagnosis, averaged within each set and then over them; 0 without any."""
+    """Accuracy of the diagnosis, averaged within each set and then over them; 0 without any.
+
+    Sets with fewer than FEW questions are left out, if that leaves any: chance would decide there.
+    """
     groups: dict[str, list[bool]] = defaultdict(list)
     for row in rows:
         if row.diagnosis is not None:
             groups[row.dataset].append(row.predicted == row.diagnosis)
-    return float(np.mean([np.mean(right) for right in groups.values()])) if groups else 0.0
+    counted = [right for right in groups.values() if len(right) >= FEW] or list(groups.values())
+    return float(np.mean([np.mean(right) for right in counted])) if counted else 0.0
 
 
 def surprise(rows: Iterable[Row]) -> float:

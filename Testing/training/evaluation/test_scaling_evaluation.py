@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training import run
-from training.evaluation import mask_confidence_error, surprise
+from training.evaluation import mask_confidence_error, mean_accuracy, surprise
 from training.evaluation.scaling import (
     ANSWER_WAYS,
     CONSENSUS,
@@ -94,3 +94,11 @@ def test_a_masks_confidence_is_compared_with_its_dice(masked_row):
     assert mask_confidence_error([masked_row(truth, truth, mask_confidence=1.0)]) == 0
     assert mask_confidence_error([masked_row(truth, truth, mask_confidence=0.5)]) == 0.25
     assert mask_confidence_error([masked_row(truth, truth)]) == 0
+
+
+def test_accuracy_over_sets_leaves_out_those_where_chance_decides(row):
+    many = [row(predicted="glioma" if n % 2 else "lower-grade glioma") for n in range(20)]
+    few = [row(dataset="PH2") for _ in range(3)]
+    assert mean_accuracy([*many, *few]) == 0.5
+    assert mean_accuracy(few) == 1.0
+    assert mean_accuracy([]) == 0.0
