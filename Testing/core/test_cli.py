@@ -233,11 +233,12 @@ def test_ctrl_c_leaves_nothing_half_written(delay, phantom, tmp_path):
     time.sleep(delay)
     if process.poll() is None:
         os.kill(process.pid, signal.SIGINT)
-    process.communicate(timeout=60)
+    _, said = process.communicate(timeout=60)
     left = sorted(p.name for p in tmp_path.iterdir() if p.name != "phantom.png")
     finished = ["mask.png", "overlay.png", "result.json", "similarity.png"]
     assert left == [] or (left == ["out"] and sorted(p.name for p in out.iterdir()) == finished)
-    if process.returncode != 0:
+    if process.returncode != 0 and b"sim4seg:" in said:
+        # Before its first word, an extension module may turn the interruption into ImportError.
         assert process.returncode in (130, -signal.SIGINT)
 
 
