@@ -178,9 +178,14 @@ def test_the_command_line_writes_a_mask_in_the_input_geometry(tmp_path, capsys, 
     for get in ("GetSpacing", "GetOrigin", "GetDirection"):
         assert getattr(mask, get)() == pytest.approx(getattr(scan, get)(), abs=1e-4)
     text = capsys.readouterr().out
-    assert text.startswith("Diagnosis") and "axial slices" in text and "Answered" in text
+    assert text.startswith("Diagnosis") and "Finding    skin lesion" in text
+    assert "Answered   on slices" in text
     assert Image.open(out / "overlay.png").size[0] == 1200
-    assert len(json.loads((out / "result.json").read_text())["volume"]["slices"]) == 6
+    written = json.loads((out / "result.json").read_text())
+    assert written["volume"]["plane"] == "axial"
+    assert len(written["volume"]["slices"]) == 6
+    voxels = np.count_nonzero(SimpleITK.GetArrayFromImage(mask))
+    assert (voxels > 0) == written["findings"][0]["present"]
 
 
 def test_a_real_oblique_series_gives_its_mask_back_in_place(shared_data, tmp_path, capsys):
