@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .case import SCHEMA_VERSION, Result
+from .case import SCHEMA_VERSION, Diagnosis, Finding, Result
 from .errors import Sim4SegError
 from .io import explain_os_error, quoted, write_mask
 
@@ -45,39 +45,22 @@ def result_to_dict(result: Result) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "query": result.query.text,
-        "diagnosis": {
-            "label": result.diagnosis.label,
-            "confidence": _round(result.diagnosis.confidence),
-            "uncertain": result.diagnosis.uncertain,
-            "alternatives": [
-                {"label": label, "confidence": _round(confidence)}
-                for label, confidence in result.diagnosis.alternatives
-            ],
-        },
+        "diagnosis": diagnosis_to_dict(result.diagnosis),
         "reasoning": result.reasoning,
         "findings": [
-            {
-                "label": finding.label,
-                "present": bool(finding.present),
-                "confidence": _round(finding.confidence),
-                "mask_confidence": None
-                if finding.mask_confidence is None
-                else _round(finding.mask_confidence),
-                "mask": name,
-                "measurements": {key: _round(value) for key, value in finding.measurements.items()},
-            }
+            finding_to_dict(finding, name)
             for finding, name in zip(result.findings, finding_mask_names(result), strict=True)
         ],
         "samples": {
             "answers": [
-                {**dataclasses.asdict(answer), "log_probability": _round(answer.log_probability)}
+                {**dataclasses.asdict(answer), "log_probability": rounded(answer.log_probability)}
                 for answer in result.samples.answers
             ],
             "masks": [
                 {
                     "name": candidate.name,
                     "area_px": int(candidate.mask.sum()),
-                    "estimated_iou": _round(candidate.estimated_iou),
+                    "estimated_iou": rounded(candidate.estimated_iou),
                 }
                 for candidate in result.samples.masks
             ],
@@ -90,15 +73,41 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             "sha256": result.model.sha256,
             "revision": result.model.revision,
         },
-        "timing": {stage: _round(seconds) for stage, seconds in result.timing.items()},
+        "timing": {stage: rounded(seconds) for stage, seconds in result.timing.items()},
         "input": {
             "file": None if case.source is None else quoted(case.source).strip('"'),
             "size": [case.size[1], case.size[0]],
             "spacing_mm": None
             if case.geometry is None
-            else [_round(distance) for distance in case.geometry.spacing],
+            else [rounded(distance) for distance in case.geometry.spacing],
             "modality": case.modality,
         },
+    }
+
+
+def diagnosis_to_dict(diagnosis: Diagnosis) -> dict[str, Any]:
+    """A diagnosis, ready for strict JSON."""
+    return {
+        "label": diagnosis.label,
+        "confidence": rounded(diagnosis.confidence),
+        "uncertain": diagnosis.uncertain,
+        "alternatives": [
+            {"label": label, "confidence": rounded(confidence)}
+            for label, confidence in diagnosis.alternatives
+        ],
+    }
+
+
+def finding_to_dict(finding: Finding, mask_name: str) -> dict[str, Any]:
+    """A finding, ready for strict JSON; its mask is the file of that name."""
+    confidence = finding.mask_confidence
+    return {
+        "label": finding.label,
+        "present": bool(finding.present),
+        "confidence": rounded(finding.confidence),
+        "mask_confidence": None if confidence is None else rounded(confidence),
+        "mask": mask_name,
+        "measurements": {key: rounded(value) for key, value in finding.measurements.items()},
     }
 
 
@@ -205,7 +214,7 @@ def finding_mask_names(result: Result) -> list[str]:
 # --------------------------------------------------------------------------- words and numbers
 
 
-def _round(value: float) -> float | None:
+def rounded(value: float) -> float | None:
     """Six significant digits; None for what JSON cannot hold."""
     number = float(value)
     return float(f"{number:.6g}") if math.isfinite(number) else None
@@ -223,7 +232,7 @@ def _plain(value: Any) -> Any:
         return {entry.name: _plain(getattr(value, entry.name)) for entry in fields}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, str | bool | int) else _round(value)
+    return value if value is None or isinstance(value, str | bool | int) else rounded(value)
 
 
 # --------------------------------------------------------------------------- writing

@@ -253,10 +253,8 @@ class Sim4Seg:
             [words.log_probability for words in answers],
             calibration,
         )
-        spoken = max(
-            (words.answer for words in answers if words.answer.diagnosis == label),
-            key=lambda answer: next(w.log_probability for w in answers if w.answer is answer),
-        )
+        voters = [words for words in answers if words.answer.diagnosis == label]
+        spoken = max(voters, key=lambda words: words.log_probability).answer
         presence = float(grounding.presence_logits[0].sigmoid())
         mask_logits = self._choose(image, drawn, spoken, scaling)
         finding = self._finding(image.case, spoken, presence, mask_logits)

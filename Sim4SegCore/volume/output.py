@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 from ..case import SCHEMA_VERSION, Finding
 from ..io import quoted, write_volume_mask
-from ..output import OVERLAY_FILE, RESULT_FILE, save_folder
+from ..output import (
+    OVERLAY_FILE,
+    RESULT_FILE,
+    diagnosis_to_dict,
+    finding_to_dict,
+    rounded,
+    save_folder,
+)
 from ..report.wording import RESEARCH_NOTICE
 from .measuring import millilitres
 from .result import KeySlice, SliceScore, VolumeResult
@@ -28,41 +34,23 @@ def volume_result_to_dict(result: VolumeResult) -> dict[str, Any]:
     volume's own axis that `volume.axis` names. Numbers that are not finite are None. Of the
     input's path only the last name is kept.
     """
-    case, diagnosis = result.case, result.diagnosis
+    case = result.case
     return {
         "schema_version": SCHEMA_VERSION,
         "query": result.query.text,
-        "diagnosis": {
-            "label": diagnosis.label,
-            "confidence": _round(diagnosis.confidence),
-            "uncertain": diagnosis.uncertain,
-            "alternatives": [
-                {"label": label, "confidence": _round(share)}
-                for label, share in diagnosis.alternatives
-            ],
-        },
+        "diagnosis": diagnosis_to_dict(result.diagnosis),
         "reasoning": result.reasoning,
-        "findings": [
-            {
-                "label": finding.label,
-                "present": finding.present,
-                "confidence": _round(finding.confidence),
-                "mask_confidence": None,
-                "mask": mask_name(result),
-                "measurements": {key: _round(value) for key, value in finding.measurements.items()},
-            }
-            for finding in result.findings
-        ],
+        "findings": [finding_to_dict(finding, mask_name(result)) for finding in result.findings],
         "samples": {"answers": [], "masks": []},
         "claims": [],
         "report": {"text": volume_report(result)},
         "warnings": list(result.warnings),
         "model": dataclasses.asdict(result.model),
-        "timing": {stage: _round(seconds) for stage, seconds in result.timing.items()},
+        "timing": {stage: rounded(seconds) for stage, seconds in result.timing.items()},
         "input": {
             "file": None if case.source is None else quoted(case.source).strip('"'),
             "size": list(case.shape[::-1]),
-            "spacing_mm": [_round(distance) for distance in case.geometry.spacing],
+            "spacing_mm": [rounded(distance) for distance in case.geometry.spacing],
             "modality": case.modality,
         },
         "volume": _volume_part(result),
@@ -76,8 +64,8 @@ def _volume_part(result: VolumeResult) -> dict[str, Any]:
         "axis": result.view.index_axis,
         "is_complete": result.is_complete,
         "window": {
-            "low": _round(result.window.low),
-            "high": _round(result.window.high),
+            "low": rounded(result.window.low),
+            "high": rounded(result.window.high),
             "name": result.window.name,
         },
         "slice_range": None if result.slice_range is None else list(result.slice_range),
@@ -91,16 +79,16 @@ def _key_slice(key: KeySlice) -> dict[str, Any]:
     return {
         "index": key.index,
         "reason": key.reason,
-        "weight": _round(key.weight),
+        "weight": rounded(key.weight),
         "diagnosis": key.diagnosis.label,
-        "confidence": _round(key.diagnosis.confidence),
+        "confidence": rounded(key.diagnosis.confidence),
         "reasoning": key.reasoning,
     }
 
 
 def _slice(score: SliceScore) -> dict[str, Any]:
-    presence = None if score.presence is None else _round(score.presence)
-    return {"index": score.index, "presence": presence, "area_mm2": _round(score.area_mm2)}
+    presence = None if score.presence is None else rounded(score.presence)
+    return {"index": score.index, "presence": presence, "area_mm2": rounded(score.area_mm2)}
 
 
 def volume_report(result: VolumeResult) -> str:
@@ -171,9 +159,3 @@ def _write_files(result: VolumeResult, folder: Path) -> list[str]:
     text = json.dumps(volume_result_to_dict(result), indent=2, allow_nan=False)
     (folder / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
     return [mask_name(result), OVERLAY_FILE, RESULT_FILE]
-
-
-def _round(value: float) -> float | None:
-    """Six significant digits; None for what JSON cannot hold."""
-    number = float(value)
-    return float(f"{number:.6g}") if math.isfinite(number) else None
