@@ -4,12 +4,55 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from Sim4SegCore import Sim4Seg
+
+    from ..records import Record
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """`--config FILE` and `key=value …` that override it."""
     parser.add_argument("--config", type=Path, help="YAML file (default: built-in values)")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
+
+
+def add_evaluated(parser: argparse.ArgumentParser, written: str) -> None:
+    """Which checkpoint is asked about which records, and where what is found goes.
+
+    Args:
+        written: what `--to` will hold.
+    """
+    parser.add_argument("--model", help="checkpoint folder (default: the embedded one)")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--sets", nargs="+", metavar="SET", help="only these sets")
+    parser.add_argument("--to", type=Path, help=f"folder for {written}")
+    parser.add_argument("--overwrite", action="store_true", help="replace what --to holds")
+    parser.add_argument("--limit", type=positive, help="only every n-th image, to be quick")
+    parser.add_argument("--device", default="auto")
+
+
+def load_evaluated(options: argparse.Namespace) -> tuple[Sim4Seg, list[Record], Path]:
+    """The predictor, the records and their folder, as `add_evaluated` was answered.
+
+    Raises:
+        Sim4SegError: if the output folder is in use, or model or records cannot be used.
+    """
+    from Sim4SegCore import Sim4Seg
+    from Sim4SegCore.output import check_output_folder
+
+    from ..evaluation import check_records
+    from ..records import data_folder, read_records, select_sets
+
+    if options.to is not None:
+        check_output_folder(options.to, options.overwrite)
+    folder = data_folder()
+    records = select_sets(read_records(folder, options.split), options.sets)
+    records = records[:: options.limit or 1]
+    predictor = Sim4Seg.from_pretrained(options.model, device=options.device)
+    check_records(predictor, records)
+    return predictor, records, folder
 
 
 def positive(text: str) -> int:
