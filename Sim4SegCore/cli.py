@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .batch.command import add_batch_command
 from .case import Query, Result
-from .commands import serve, slices
+from .commands import serve, volumes
 from .errors import Sim4SegError
 from .output import check_output_folder, result_to_dict
 from .report.wording import RESEARCH_NOTICE, diagnosis_words
@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         "--masks", type=int, metavar="N", help="masks that are combined (default: likewise)"
     )
     segment.add_argument("--seed", type=int, help="of the sampled answers (default: 0)")
-    slices.configure(segment)
+    volumes.configure(segment)
     segment.add_argument("--json", action="store_true", help="print result.json instead of text")
     segment.add_argument(
         "--overwrite", action="store_true", help="replace results in an output folder in use"
@@ -97,10 +97,10 @@ def _parser() -> argparse.ArgumentParser:
 def _segment(options: argparse.Namespace) -> None:
     query = Query(options.query)
     wanted = _scaling(options, ScalingConfig())
-    slices.check(options)
+    volumes.check(options)
     check_output_folder(options.output, overwrite=options.overwrite)
-    if options.mode == slices.MODE:
-        _segment_slices(options, query)
+    if options.mode != volumes.IMAGE_MODE:
+        _segment_volume(options, query)
         return
     from .io import read_case
 
@@ -129,8 +129,8 @@ def _scaling(options: argparse.Namespace, default: ScalingConfig) -> ScalingConf
     return dataclasses.replace(default, **asked) if asked else None
 
 
-def _segment_slices(options: argparse.Namespace, query: Query) -> None:
-    result = slices.answer(options, query, _say)
+def _segment_volume(options: argparse.Namespace, query: Query) -> None:
+    result = volumes.answer(options, query, _say)
     if not options.json:
         print(_describe_volume(result), flush=True)
     folder = result.save(options.output, overwrite=options.overwrite)
@@ -163,7 +163,7 @@ def describe(result: Result) -> str:
 
 
 def _describe_volume(result: VolumeResult) -> str:
-    rows = [("Diagnosis", _diagnosis_text(result)), *slices.rows(result)]
+    rows = [("Diagnosis", _diagnosis_text(result)), *volumes.rows(result)]
     rows += [("Reasoning", result.reasoning)] if result.reasoning else []
     rows += [("Warning", warning) for warning in result.warnings]
     rows.append(("Note", RESEARCH_NOTICE))

@@ -141,14 +141,16 @@ class Sim4Seg:
     def segment_volume(
         self, volume: VolumeCase | str | Path, query: str, options: SliceOptions | None = None
     ) -> VolumeResult:
-        """Answer one query about a volume, slice by slice; see `volume.inference`."""
-        from .volume.inference import segment_slices
+        """Answer one query about a volume, slice by slice or in three dimensions; see
+        `volume.inference`.
+        """
+        from .volume.inference import segment_volume
 
         if not isinstance(volume, VolumeCase):
             from .io import read_volume_case
 
             volume = read_volume_case(volume)
-        return segment_slices(self, volume, query, options)
+        return segment_volume(self, volume, query, options)
 
     def set_image(self, image: ImageSource) -> None:
         """Read and encode an image; queries that follow share the work.

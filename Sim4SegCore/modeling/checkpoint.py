@@ -4,6 +4,7 @@ config.json          sizes (Sim4SegConfig)
 model.safetensors    segmenter, RVLS2M and heads
 lvlm/                the network as transformers saves it, with tokenizer and image processor
 adapter/             optional: a LoRA adapter (peft) for the LVLM
+volumetric/          optional: the network of mode `volume`, see `volumetric_checkpoint`
 card.json            optional: data, licences, command, metrics
 """
 
@@ -28,6 +29,7 @@ from .build import build_model
 from .lvlm import LVLM
 from .lvlm_loading import load_lvlm
 from .sim4seg import Sim4SegConfig, Sim4SegModel
+from .volumetric_source import VOLUMETRIC_FOLDER, VolumetricSource
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -97,6 +99,9 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Sim4SegModel
     model = model.to(dtype).eval().requires_grad_(False)
     # segment-anything computes positions in float32, whatever the weights' precision.
     model.segmenter.prompt_encoder.pe_layer.float()
+    volumetric = folder / VOLUMETRIC_FOLDER
+    if volumetric.is_dir():
+        model.volumetric = VolumetricSource(volumetric)
     return model
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from .layers import two_layers
 from .lvlm import LVLM, LVLMConfig, VisionOutput
 from .rvls2m import RVLS2M, MaskPrompt, RVLS2MConfig
 from .segmenter import ImageEmbedding, Segmenter, SegmenterConfig
+
+if TYPE_CHECKING:
+    from .volumetric_source import VolumetricSource
 
 SAM_PIXEL_MEAN = (123.675, 116.28, 103.53)
 SAM_PIXEL_STD = (58.395, 57.12, 57.375)
@@ -164,6 +168,8 @@ class Sim4SegModel(nn.Module):
         self.projection = two_layers(width, width, embed_dim)
         self.evidence_heads = EvidenceHeads(width, embed_dim, len(config.diagnoses))
         self.detail_head = two_layers(width, embed_dim, 1)
+        self.volumetric: VolumetricSource | None = None
+        """Reads the network of mode `volume`; None if the checkpoint has none."""
 
     @property
     def device(self) -> torch.device:

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ..errors import Sim4SegError
-from ..modeling.sim4seg import Sim4SegModel
 from ..progress import StopAndKeepError
 from .grounding import SliceEvidence, SliceGrounder
 from .key_slices import scout_numbers
+from .memory import ModelHolder, Room
 from .slices import SlicePictures
 
 CPU_BATCH = 8
 GPU_BATCH = 32
 NOTHING = -30.0
 """Logit of a mask on slices that were not looked at."""
-
-
-class ModelHolder(Protocol):
-    """Whoever owns the model; a model that moves to the CPU moves for its owner too."""
-
-    model: Sim4SegModel
 
 
 @dataclass
@@ -80,8 +72,18 @@ class SliceLooker:
         self._report = report
         self._grounder = SliceGrounder(holder.model, pictures, query)
         is_gpu = holder.model.device.type == "cuda"
-        self._batch = batch or (GPU_BATCH if is_gpu else CPU_BATCH)
-        self._warnings: list[str] = []
+        self._room = Room(
+            holder,
+            batch or (GPU_BATCH if is_gpu else CPU_BATCH),
+            "slices",
+            CPU_BATCH,
+            self._moved,
+        )
+
+    @property
+    def warnings(self) -> list[str]:
+        """About memory."""
+        return self._room.warnings
 
     def look(self, scouts: int) -> Looked:
         """Look at everything.
@@ -97,24 +99,35 @@ class SliceLooker:
             presence=torch.zeros(count),
             mask_logits=torch.full((count, side, side), NOTHING, dtype=torch.float16),
             seen=[],
-            worth_looking=[n for n in range(count) if not self._pictures.is_empty(n)],
-            warnings=self._warnings,
+            worth_looking=self._pictures.worth_looking(),
+            warnings=self.warnings,
         )
         try:
-            seg_state = self._scout(scout_numbers(looked.worth_looking, scouts))
-            self._look_at_all(looked, seg_state)
+            states, presence = self.scout(scouts, looked.worth_looking)
+            self._look_at_all(looked, states[int(presence.argmax())])
         except StopAndKeepError:
             looked.was_stopped = True
         return looked
 
-    def _scout(self, numbers: list[int]) -> Tensor:
-        states, presence = [], []
-        for number in numbers:
+    def scout(self, scouts: int, among: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Read the query on some slices, evenly spread.
+
+        Args:
+            scouts: how many.
+            among: slices worth looking at.
+
+        Returns:
+            [SEG] states (S, D) and presence logits (S,).
+
+        Raises:
+            Sim4SegError: if not even one slice fits into memory.
+        """
+        seen = []
+        for number in scout_numbers(among or range(len(self._pictures)), scouts):
             self._report(0.0)
-            evidence = self._scout_one(number)
-            states.append(evidence.seg_states[0])
-            presence.append(float(evidence.presence_logits[0]))
-        return states[presence.index(max(presence))]
+            seen.append(self._room.attempt(lambda _, n=number: self._grounder.scout([n]), 1))
+        states = torch.cat([evidence.seg_states for evidence in seen])
+        return states, torch.cat([evidence.presence_logits for evidence in seen])
 
     def _look_at_all(self, looked: Looked, seg_state: Tensor) -> None:
         waiting = looked.worth_looking
@@ -129,48 +142,11 @@ class SliceLooker:
 
     def _next(self, waiting: list[int], seg_state: Tensor) -> tuple[list[int], SliceEvidence]:
         """One batch; where memory does not suffice, a smaller one."""
-        while True:
-            numbers = waiting[: self._batch]
-            try:
-                return numbers, self._grounder.ground(numbers, seg_state)
-            except (MemoryError, RuntimeError) as error:
-                self._make_room(error, len(numbers))
 
-    def _scout_one(self, number: int) -> SliceEvidence:
-        while True:
-            try:
-                return self._grounder.scout([number])
-            except (MemoryError, RuntimeError) as error:
-                self._make_room(error, 1)
+        def ground(count: int) -> tuple[list[int], SliceEvidence]:
+            return waiting[:count], self._grounder.ground(waiting[:count], seg_state)
 
-    def _make_room(self, error: BaseException, size: int) -> None:
-        """Smaller batches first, then the CPU; gives up when both are used up."""
-        if not _is_out_of_memory(error):
-            raise error
-        model = self._holder.model
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        if size > 1:
-            self._batch = size // 2
-            self._warn(f"memory ran short; continued with {self._batch} slices at a time")
-        elif model.device.type != "cpu":
-            self._holder.model = self._grounder.model = model.float().to("cpu")
-            self._batch = CPU_BATCH
-            self._warn("the GPU has not enough free memory; computed on the CPU")
-        else:
-            raise Sim4SegError(
-                "there is not enough memory for a single slice; close other programs or use a "
-                "smaller model"
-            ) from None
+        return self._room.attempt(ground, len(waiting))
 
-    def _warn(self, sentence: str) -> None:
-        self._warnings.append(sentence)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """torch's CPU allocator raises a plain RuntimeError."""
-    return (
-        isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
-        or "can't allocate memory" in str(error)
-        or "not enough memory" in str(error)
-    )
+    def _moved(self) -> None:
+        self._grounder.model = self._holder.model

@@ -6,24 +6,31 @@ from dataclasses import dataclass
 
 from ..errors import Sim4SegError
 
+MODES = ("slices", "volume")
+
 
 @dataclass(frozen=True)
 class SliceOptions:
     """How a volume is taken apart.
 
     Attributes:
-        axis: see `view_slices`.
-        batch: slices at a time; None for what suits the device.
+        axis: along which slices are looked at, counted and shown; see `view_slices`.
+        mode: `slices` segments every slice, `volume` windows in three dimensions, with a network
+            that not every checkpoint has.
+        batch: slices or windows at a time; None for what suits the device.
         scouts: slices that read the query, to find the [SEG] state that all are asked with.
         key_slices: at most so many are answered by the language model.
     """
 
     axis: str = "auto"
+    mode: str = "slices"
     batch: int | None = None
     scouts: int = 5
     key_slices: int = 3
 
     def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise Sim4SegError(f"unknown mode '{self.mode}' of volumes; use {' or '.join(MODES)}")
         if self.batch is not None and self.batch < 1:
             raise Sim4SegError("the batch needs at least one slice")
         if min(self.scouts, self.key_slices) < 1:

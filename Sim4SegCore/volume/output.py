@@ -24,8 +24,6 @@ from ..report.wording import RESEARCH_NOTICE
 from .measuring import millilitres
 from .result import KeySlice, SliceScore, VolumeResult
 
-MODE = "slices"
-
 
 def volume_result_to_dict(result: VolumeResult) -> dict[str, Any]:
     """Everything in a result that is text or number, ready for strict JSON.
@@ -59,7 +57,7 @@ def volume_result_to_dict(result: VolumeResult) -> dict[str, Any]:
 
 def _volume_part(result: VolumeResult) -> dict[str, Any]:
     return {
-        "mode": MODE,
+        "mode": result.mode,
         "plane": result.view.plane,
         "axis": result.view.index_axis,
         "is_complete": result.is_complete,

@@ -20,7 +20,8 @@ class SliceScore:
 
     Attributes:
         index: along the volume's own axis.
-        presence: 0..1 as the model judged this slice alone; None if it was not looked at.
+        presence: 0..1 as the model judged this slice alone, or in mode `volume` the likeliest
+            window through it; None if it was not looked at.
         area_mm2: of the final mask on it.
     """
 
@@ -76,7 +77,8 @@ class VolumeResult:
         slices: every slice in the order of the volume's own axis.
         key_slices: those the diagnosis comes from, the weightiest first.
         cleaning: what islands and holes were changed in the mask.
-        is_complete: False if it was stopped early and only some slices were looked at.
+        mode: see `SliceOptions`.
+        is_complete: False if it was stopped early and not everything was looked at.
         timing: seconds by stage.
         warnings: sentences the user should read before trusting the result.
     """
@@ -92,6 +94,7 @@ class VolumeResult:
     slices: tuple[SliceScore, ...]
     key_slices: tuple[KeySlice, ...]
     cleaning: Cleaning
+    mode: str = "slices"
     is_complete: bool = True
     timing: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

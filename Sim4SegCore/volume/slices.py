@@ -26,7 +26,8 @@ class SlicePictures:
     def __init__(self, case: VolumeCase, view: SliceView, window: Window) -> None:
         self._voxels = view.of(case.voxels)
         self._case = case
-        self._view = view
+        self.view = view
+        self.shape = case.shape
         self._window = window
         self.size: tuple[int, int] = (self._voxels.shape[1], self._voxels.shape[2])
 
@@ -35,7 +36,7 @@ class SlicePictures:
 
     def frame(self, side: int) -> Frame:
         """The whole slice in its physical proportions, its longest side scaled to `side`."""
-        _, down, across = self._view.spacing
+        _, down, across = self.view.spacing
         height, width = self.size[0] * down, self.size[1] * across
         scale = side / max(height, width)
         content = (max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5)))
@@ -52,7 +53,7 @@ class SlicePictures:
 
     def case(self, number: int) -> Case:
         """One slice as an image of its own with square pixels, to be asked about."""
-        _, down, across = self._view.spacing
+        _, down, across = self.view.spacing
         shown = self._shown(number)
         fine = min(down, across)
         if max(down, across) > _SQUARE * fine:
@@ -66,11 +67,15 @@ class SlicePictures:
             shown = shown if self._case.is_colour else shown[..., 0]
             down = across = fine
         place = Geometry(
-            (across, down, self._view.spacing[0]),
+            (across, down, self.view.spacing[0]),
             (0.0, 0.0, 0.0),
             (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
         )
         return Case(shown, geometry=place, modality=self._case.modality)
+
+    def worth_looking(self) -> list[int]:
+        """Slices that show anything, ascending."""
+        return [number for number in range(len(self)) if not self.is_empty(number)]
 
     def is_empty(self, number: int) -> bool:
         """Whether the slice shows nothing at all, such as those beyond a reformatted scan."""

@@ -96,3 +96,9 @@ def _percentile_window(voxels: NDArray[Any]) -> Window:
         # A few bright voxels on an even ground: percentiles would erase them.
         low, high = voxels.min(), voxels.max()
     return Window(float(low), float(high), "percentiles 0.5 to 99.5")
+
+
+def volumetric_window(case: VolumeCase, query: str) -> Window:
+    """As for slices; 8-bit volumes between percentiles too, which the network was taught with."""
+    window = choose_window(case, query)
+    return _percentile_window(case.voxels) if case.voxels.dtype == np.uint8 else window

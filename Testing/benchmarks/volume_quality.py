@@ -1,12 +1,16 @@
-"""Dice of whole brain tumors: LGG validation patients as stacks, segmented slice by slice.
+"""Dice in whole volumes: brain tumors of LGG validation patients, and hippocampi.
 
     SIM4SEG_DATA=… python Testing/benchmarks/volume_quality.py [--model M] [--patients N]
+    SIM4SEG_DATA=… python Testing/benchmarks/volume_quality.py --hippocampus [--modes volume]
 
-M3DS holds single slices of these patients, with gaps: each is put where its number says, and
+Tumors are segmented slice by slice. M3DS holds single slices of these patients, with gaps: each is put where its number says, and
 slices in between stay empty. It does not hold the spacing either; the mean Dice is therefore
 given for several assumed distances between slices, which decide how much neighbours count.
 Baseline `one by one`: every slice answered on its own, as `sim4seg segment` would.
-Prints numbers; asserts nothing.
+
+`--hippocampus` takes the validation volumes of the Medical Segmentation Decathlon (anterior and
+posterior together are the target) in both modes: Dice, and how far the volume is off. Queries for
+what is not in them should find nothing. Prints numbers; asserts nothing.
 """
 
 from __future__ import annotations
@@ -21,10 +25,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from Sim4SegCore import Case, Geometry, Sim4Seg
-from Sim4SegCore.volume import VolumeCase
+from Sim4SegCore.io import read_volume_case
+from Sim4SegCore.volume import SliceOptions, VolumeCase
+from Sim4SegCore.volume.options import MODES
 from training.records import Record, data_folder, read_records
 
 QUERY = "Is there a tumor? Segment it and tell me what it is."
+HIPPOCAMPUS_QUERY = "Where is the hippocampus? Segment it and report its volume."
+PARTS = {1: "Segment the anterior hippocampus.", 2: "Segment the posterior hippocampus."}
+ABSENT = (
+    "Where is the liver? Segment it.",
+    "Is there a brain tumor? Segment it.",
+    "Segment the left kidney.",
+)
 DISTANCES = (2.0, 3.0, 5.0, 20.0)
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -70,16 +83,43 @@ def one_by_one(
     return mask
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", help="checkpoint folder or hub id (default: the embedded one)")
-    parser.add_argument("--patients", type=int, default=1000, help="at most so many")
-    options = parser.parse_args()
-    folder = data_folder()
-    predictor = Sim4Seg.from_pretrained(options.model)
+def measure_hippocampi(predictor: Sim4Seg, folder: Path, modes: list[str], most: int) -> None:
+    """Print a line a volume and mode, then means."""
+    dices: dict[str, list[float]] = defaultdict(list)
+    errors: dict[str, list[float]] = defaultdict(list)
+    empty: dict[str, list[bool]] = defaultdict(list)
+    for path in sorted((folder / "images").glob("*.nii.gz"))[:most]:
+        case = read_volume_case(path)
+        labels = read_volume_case(folder / "labels" / path.name).voxels
+        for mode in modes:
+            options = SliceOptions(mode=mode, key_slices=1)
+            asked = {"whole": (HIPPOCAMPUS_QUERY, labels > 0)}
+            if mode == "volume":
+                asked |= {f"part {part}": (query, labels == part) for part, query in PARTS.items()}
+            for name, (query, truth) in asked.items():
+                mask = predictor.segment_volume(case, query, options).mask
+                dices[f"{mode}, {name}"].append(dice(mask, truth))
+                errors[f"{mode}, {name}"].append(abs(int(mask.sum()) / int(truth.sum()) - 1))
+            for query in ABSENT:
+                found = predictor.segment_volume(case, query, options).mask.any()
+                empty[f"{mode}, {query}"].append(not found)
+        row = ", ".join(f"{name} {values[-1]:.3f}" for name, values in dices.items())
+        print(f"{path.name}: {row}", flush=True)
+    for name, values in dices.items():
+        off = errors[name]
+        print(
+            f"mean Dice, {name}: {statistics.mean(values):.3f} (lowest {min(values):.3f}); "
+            f"volume off by {statistics.mean(off):.1%} (median {statistics.median(off):.1%})"
+        )
+    for name, hits in empty.items():
+        print(f"nothing found, {name} {sum(hits)} of {len(hits)}")
+
+
+def measure_tumors(predictor: Sim4Seg, folder: Path, most: int) -> None:
+    """Print a line a patient, then means."""
     scores: dict[str, list[float]] = defaultdict(list)
     labels = []
-    for group, records in list(patients(folder).items())[: options.patients]:
+    for group, records in list(patients(folder).items())[:most]:
         voxels, truth, filled = stack_of(folder, records)
         scores["one by one"].append(dice(one_by_one(predictor, voxels, filled), truth))
         for distance in DISTANCES:
@@ -93,6 +133,24 @@ def main() -> None:
         print(f"mean Dice, {name}: {statistics.mean(values):.3f} (lowest {min(values):.3f})")
     named = sum(label == "lower-grade glioma" for label in labels)
     print(f"patients whose tumor was named lower-grade glioma: {named} of {len(labels)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", help="checkpoint folder or hub id (default: the embedded one)")
+    parser.add_argument("--patients", type=int, default=1000, help="at most so many")
+    parser.add_argument("--hippocampus", action="store_true", help="instead of tumors")
+    parser.add_argument(
+        "--modes", nargs="+", default=list(MODES), choices=MODES, help="of --hippocampus"
+    )
+    options = parser.parse_args()
+    folder = data_folder()
+    predictor = Sim4Seg.from_pretrained(options.model)
+    if options.hippocampus:
+        volumes = folder.parent / "volumes" / "hippocampus" / "val"
+        measure_hippocampi(predictor, volumes, options.modes, options.patients)
+    else:
+        measure_tumors(predictor, folder, options.patients)
 
 
 if __name__ == "__main__":

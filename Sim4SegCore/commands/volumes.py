@@ -1,4 +1,4 @@
-"""`sim4seg segment SCAN "QUERY" --mode slices -o OUT`: ask a volume slice by slice."""
+"""`sim4seg segment SCAN "QUERY" --mode slices|volume -o OUT`: ask a volume."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from ..errors import Sim4SegError
 from ..progress import Step, StopAndKeepError
 from ..volume import SliceOptions, VolumeResult
 from ..volume.measuring import millilitres
+from ..volume.options import MODES
 from ..volume.slice_view import AXIS_CHOICES
 
-MODE = "slices"
-MODES = ("image", MODE)
+IMAGE_MODE = "image"
+ALL_MODES = (IMAGE_MODE, *MODES)
 SECONDS_BETWEEN_REPORTS = 5.0
 
 _Say = Callable[[str], None]
@@ -27,21 +28,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `sim4seg segment` that are about volumes."""
     parser.add_argument(
         "--mode",
-        default="image",
-        help="image: one picture or slice (default); slices: every slice of a volume",
+        default=IMAGE_MODE,
+        help="image: one picture or slice (default); slices: every slice of a volume; "
+        "volume: a volume in three dimensions, for what the model's volumetric network knows",
     )
     parser.add_argument(
         "--axis",
-        help=f"with --mode slices, along which axis: {', '.join(AXIS_CHOICES)} "
+        help=f"of volumes, along which axis slices lie: {', '.join(AXIS_CHOICES)} "
         "(default: auto, the coarsest spacing)",
     )
     parser.add_argument(
-        "--series", type=int, help="with --mode slices, which series of a DICOM folder, from 1"
+        "--series", type=int, help="of volumes, which series of a DICOM folder, from 1"
     )
     parser.add_argument(
         "--keep-partial",
         action="store_true",
-        help="with --mode slices, Ctrl-C writes what was found so far",
+        help="of volumes, Ctrl-C writes what was found so far",
     )
 
 
@@ -51,15 +53,15 @@ def check(options: argparse.Namespace) -> None:
     Raises:
         Sim4SegError: on an unknown mode or axis, or an option of the other mode.
     """
-    if options.mode not in MODES:
-        raise Sim4SegError(f"unknown mode '{options.mode}'; use {' or '.join(MODES)}")
-    if options.mode == MODE:
+    if options.mode not in ALL_MODES:
+        raise Sim4SegError(f"unknown mode '{options.mode}'; use {', '.join(ALL_MODES)}")
+    if options.mode != IMAGE_MODE:
         if options.slice is not None:
-            raise Sim4SegError("--mode slices looks at every slice; leave --slice out")
+            raise Sim4SegError(f"--mode {options.mode} looks at every slice; leave --slice out")
         for name in ("samples", "masks", "seed"):
             if getattr(options, name) is not None:
                 raise Sim4SegError(
-                    f"--{name} is about single images; leave it out with --mode slices"
+                    f"--{name} is about single images; leave it out with --mode {options.mode}"
                 )
         if options.axis not in (None, *AXIS_CHOICES):
             raise Sim4SegError(f"unknown axis '{options.axis}'; use {', '.join(AXIS_CHOICES)}")
@@ -67,7 +69,7 @@ def check(options: argparse.Namespace) -> None:
     for name in ("axis", "series", "keep_partial"):
         if getattr(options, name):
             flag = name.replace("_", "-")
-            raise Sim4SegError(f"--{flag} is about volumes; add --mode slices")
+            raise Sim4SegError(f"--{flag} is about volumes; add --mode {' or '.join(MODES)}")
 
 
 def answer(options: argparse.Namespace, query: Query, say: _Say) -> VolumeResult:
@@ -84,7 +86,9 @@ def answer(options: argparse.Namespace, query: Query, say: _Say) -> VolumeResult
     predictor.progress = reporter
     with _ctrl_c_keeps(reporter) if options.keep_partial else contextlib.nullcontext():
         return predictor.segment_volume(
-            case, query.text, SliceOptions(axis=options.axis or SliceOptions.axis)
+            case,
+            query.text,
+            SliceOptions(axis=options.axis or SliceOptions.axis, mode=options.mode),
         )
 
 
