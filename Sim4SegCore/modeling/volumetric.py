@@ -98,7 +98,7 @@ class VolumetricNetwork(nn.Module):
         super().__init__()
         self.config = config
         first, second, width, coarsest = config.channels
-        self.projection = two_layers(config.seg_width, width, width)
+        self.projection = two_layers(2 * config.seg_width, 2 * width, width)
         self.prototypes = nn.Parameter(torch.empty(len(config.targets) + 1, width))
         nn.init.orthogonal_(self.prototypes)
         self.encoder = VolumeEncoder(config.channels)
@@ -114,15 +114,26 @@ class VolumetricNetwork(nn.Module):
         self.head = MaskHead(first, width)
         self.evidence_heads = EvidenceHeads(width, width, 0)
 
-    def query(self, seg_state: Tensor) -> Tensor:
-        """[SEG] states (..., D) to queries of unit length (..., Q)."""
-        return F.normalize(self.projection(seg_state), dim=-1)
+    def query(self, seg_state: Tensor, words: Tensor) -> Tensor:
+        """Where a query lies among the learned ones, (..., Q) of unit length.
 
-    @torch.no_grad()
-    def nearest_target(self, query: Tensor) -> str | None:
-        """The target that a query (Q,) asks for; None where it asks for something else."""
-        nearest = int((F.normalize(self.prototypes, dim=1) @ query.float()).argmax())
-        return self.config.targets[nearest] if nearest < len(self.config.targets) else None
+        A small language model forgets words that it was never taught, and [SEG] with them; the
+        words themselves are read beside it.
+
+        Args:
+            seg_state: [SEG] states (..., D).
+            words: `LVLM.word_embedding` of the same queries, (..., D).
+        """
+        return F.normalize(self.projection(torch.cat([seg_state, words], -1)), dim=-1)
+
+    def meant(self, query: Tensor) -> tuple[str | None, Tensor]:
+        """The target that a query (Q,) is nearest to, None for none of them, and the query (Q,)
+        that was learned for it.
+        """
+        learned = F.normalize(self.prototypes, dim=1)
+        nearest = int((learned @ query.to(learned)).argmax())
+        targets = self.config.targets
+        return targets[nearest] if nearest < len(targets) else None, learned[nearest]
 
     def encode(self, windows: Tensor) -> VolumeFeatures:
         """Grey windows (B, 1, z, y, x), -1 black to 1 white, sides multiples of STRIDE."""

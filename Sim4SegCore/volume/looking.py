@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..modeling.lvlm import LVLM
 from ..progress import StopAndKeepError
 from .grounding import SliceEvidence, SliceGrounder
 from .key_slices import scout_numbers
@@ -79,6 +80,11 @@ class SliceLooker:
             CPU_BATCH,
             self._moved,
         )
+
+    @property
+    def lvlm(self) -> LVLM:
+        """That reads the query."""
+        return self._holder.model.lvlm
 
     @property
     def warnings(self) -> list[str]:

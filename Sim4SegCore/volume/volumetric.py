@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..case import Query
@@ -43,8 +42,9 @@ def segment_windows(
 
     pictures = SlicePictures(case, view, shown)
     scout = SliceLooker(predictor, pictures, query.text, report, options.batch)
-    asked = watch.measure(
-        "query", lambda: _read_query(scout, network, options.scouts, pictures.worth_looking())
+    target, asked = watch.measure(
+        "query",
+        lambda: _read_query(scout, network, query, options.scouts, pictures.worth_looking()),
     )
     looker = WindowLooker(
         predictor, network, case, volumetric_window(case, query.text), report, options.batch
@@ -52,7 +52,6 @@ def segment_windows(
     seen = watch.measure("windows", lambda: looker.look(asked))
     cleaning = watch.measure("masks", lambda: clean(seen.mask))
     warnings = [*scout.warnings, *looker.room.warnings]
-    target = None if asked is None else network.nearest_target(asked)
     if target is None and asked is not None:
         warnings.append(
             f"the volumetric network was taught {_listed(network.config.targets)}; the query "
@@ -80,16 +79,19 @@ def _network_of(predictor: Sim4Seg) -> VolumetricNetwork:
 
 
 def _read_query(
-    scout: SliceLooker, network: VolumetricNetwork, count: int, among: list[int]
-) -> Tensor | None:
-    """The mean of what a few slices read, of unit length (Q,); None if it was stopped."""
+    scout: SliceLooker, network: VolumetricNetwork, query: Query, count: int, among: list[int]
+) -> tuple[str | None, Tensor | None]:
+    """What a few slices together take the query for: the target, and the query (Q,) that was
+    learned for it; no query if it was stopped.
+    """
     try:
         states, _ = scout.scout(count, among)
     except StopAndKeepError:
-        return None
+        return None, None
     with torch.inference_mode():
-        place = network.prototypes.device
-        return F.normalize(network.query(states.to(place)).mean(0), dim=0)
+        words = scout.lvlm.word_embedding(query.text).to(network.prototypes)
+        states = states.to(network.prototypes)
+        return network.meant(network.query(states, words.expand(len(states), -1)).mean(0))
 
 
 def _how_far(seen: Seen) -> str | None:

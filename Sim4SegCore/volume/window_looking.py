@@ -170,7 +170,7 @@ class WindowLooker:
             part = torch.from_numpy(grey[:, y.inside(row), x.inside(column)])
             window[tuple(slice(side) for side in part.shape)] = part
         device = self._holder.model.device
-        with torch.inference_mode(), _fast_precision(device):
+        with torch.inference_mode(), fast_precision(device):
             output = self._network(windows.to(device), query.to(device).expand(len(places), -1))
         probability = output.mask_logits.float().sigmoid().cpu().numpy()
         return places, probability, output.presence_logits.float().sigmoid().tolist()
@@ -228,7 +228,7 @@ def _raise_to(
         values[part] = np.fmax(values[part], value)
 
 
-def _fast_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
+def fast_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
     """bfloat16 where the device computes in it by nature, else what the weights have."""
     if device.type == "cuda":
         is_native = torch.cuda.is_bf16_supported(including_emulation=False)

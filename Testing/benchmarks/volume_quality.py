@@ -3,9 +3,10 @@
     SIM4SEG_DATA=… python Testing/benchmarks/volume_quality.py [--model M] [--patients N]
     SIM4SEG_DATA=… python Testing/benchmarks/volume_quality.py --hippocampus [--modes volume]
 
-Tumors are segmented slice by slice. M3DS holds single slices of these patients, with gaps: each is put where its number says, and
-slices in between stay empty. It does not hold the spacing either; the mean Dice is therefore
-given for several assumed distances between slices, which decide how much neighbours count.
+Tumors are segmented slice by slice. M3DS holds single slices of these patients, with gaps: each is
+put where its number says, and slices in between stay empty. It does not hold the spacing either;
+the mean Dice is therefore given for several assumed distances between slices, which decide how
+much neighbours count.
 Baseline `one by one`: every slice answered on its own, as `sim4seg segment` would.
 
 `--hippocampus` takes the validation volumes of the Medical Segmentation Decathlon (anterior and

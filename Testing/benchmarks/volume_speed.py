@@ -1,17 +1,21 @@
 """Slices per second of a volume with the embedded model, against named baselines in one run.
 
-    python Testing/benchmarks/volume_speed.py [--slices 60] [--side 512] [--memory]
+    python Testing/benchmarks/volume_speed.py [--slices 60] [--side 512] [--mode slices] [--memory]
 
-Baselines: `one by one` answers every slice as `sim4seg segment --slice` would, with everything
-loaded; `SliceInferer` is MONAI's around the same network with a [SEG] state that is given, so
-that it does only part of our work. `--memory` instead measures how far resident memory rises
-above the volume itself. Prints seconds and ratios; asserts nothing. Seconds are of CPU time on
-one thread, so that a busy machine gives the same ratios.
+Baselines of mode `slices`: `one by one` answers every slice as `sim4seg segment --slice` would,
+with everything loaded; `SliceInferer` is MONAI's around the same network with a [SEG] state that
+is given, so that it does only part of our work. Baseline of mode `volume`: MONAI's
+`SlidingWindowInferer` around the same network, with windows, overlap and weights as ours, a query
+that is given, and the whole scan in memory; voxels are 1 mm, so that neither has to resample.
+`--memory` instead measures how far resident memory rises above the volume itself. Prints seconds
+and ratios; asserts nothing. Seconds are of CPU time on one thread, so that a busy machine gives
+the same ratios.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import resource
 import tempfile
 import time
@@ -19,20 +23,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from monai.inferers import SliceInferer
+from monai.inferers import SliceInferer, SlidingWindowInferer
 from torch import Tensor
 
 from Sim4SegCore import Geometry, Sim4Seg
 from Sim4SegCore.volume import SliceOptions, VolumeCase, VolumeResult
 from Sim4SegCore.volume.grounding import SliceGrounder
 from Sim4SegCore.volume.looking import CPU_BATCH
+from Sim4SegCore.volume.options import MODES
 from Sim4SegCore.volume.slice_view import view_slices
 from Sim4SegCore.volume.slices import SlicePictures
-from Sim4SegCore.volume.windows import choose_window
+from Sim4SegCore.volume.window_looking import CPU_BATCH as WINDOW_BATCH
+from Sim4SegCore.volume.window_looking import WindowLooker, fast_precision
+from Sim4SegCore.volume.windows import choose_window, volumetric_window
 
 CLOCK = time.process_time
 QUERY = "Is there a tumor? Segment it and tell me what it is."
-GEOMETRY = Geometry((0.5, 0.5, 2.0), (0.0,) * 3, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+GEOMETRY = Geometry((0.5, 0.5, 2.0), (0.0,) * 3, IDENTITY)
+CUBES = Geometry((1.0, 1.0, 1.0), (0.0,) * 3, IDENTITY)
 
 
 def drawn_head(slices: int, side: int) -> VolumeCase:
@@ -91,7 +100,7 @@ class _Given(SlicePictures):
     def __init__(self, images: Tensor, like: SlicePictures) -> None:
         self._images = images
         self.size = like.size
-        self._view = like._view
+        self.view = like.view
 
     def _shown(self, number: int) -> np.ndarray:
         return self._images[number, 0].to(torch.uint8).numpy()
@@ -153,12 +162,64 @@ def compare(slices: int, side: int) -> None:
     print(f"resampling, masks and export: {handled:.2f} s, {handled / seconds:.0%} of inference")
 
 
-def measure_memory(slices: int, side: int) -> None:
+def run_sliding_windows(predictor: Sim4Seg, case: VolumeCase, query: Tensor) -> float:
+    """Seconds of MONAI's inferer over the scan, thresholded at the end."""
+    assert predictor.model.volumetric is not None
+    network = predictor.model.volumetric.network(predictor.model)
+    config = network.config
+    inferer = SlidingWindowInferer(
+        roi_size=config.window, sw_batch_size=WINDOW_BATCH, overlap=config.overlap, mode="gaussian"
+    )
+
+    def probabilities(windows: Tensor) -> Tensor:
+        drawn = network(windows, query.expand(len(windows), -1))
+        return drawn.mask_logits[:, None].float().sigmoid()
+
+    started = CLOCK()
+    window = volumetric_window(case, QUERY)
+    scan = torch.from_numpy(case.voxels.astype(np.float32))
+    scan = ((scan - window.low) / (window.high - window.low) * 2 - 1).clamp(-1, 1)
+    with torch.inference_mode(), fast_precision(torch.device("cpu")):
+        blended = inferer(scan[None, None], probabilities)
+    assert isinstance(blended, Tensor)
+    _ = (blended[0, 0] > config.mask_threshold).numpy()
+    return CLOCK() - started
+
+
+def compare_windows(slices: int, side: int) -> None:
     predictor = Sim4Seg.from_pretrained(device="cpu")
-    predictor.segment_volume(drawn_head(4, 64), QUERY)
+    options = SliceOptions(mode="volume")
+    case = dataclasses.replace(drawn_head(slices, side), geometry=CUBES)
+    predictor.segment_volume(
+        dataclasses.replace(drawn_head(16, 32), geometry=CUBES), QUERY, options
+    )
+    started = CLOCK()
+    result = predictor.segment_volume(case, QUERY, options)
+    seconds = CLOCK() - started
+    print(f"{slices} x {side} x {side} voxels of 1 mm: {seconds:.2f} s with the answer")
+    print("  by stage: " + ", ".join(f"{name} {s:.2f} s" for name, s in result.timing.items()))
+    assert predictor.model.volumetric is not None
+    network = predictor.model.volumetric.network(predictor.model)
+    query = torch.nn.functional.normalize(network.prototypes[:1], dim=1)
+    inferer = run_sliding_windows(predictor, case, query)
+    alone = WindowLooker(
+        predictor, network, case, volumetric_window(case, QUERY), lambda fraction: None
+    )
+    started = CLOCK()
+    alone.look(query[0])
+    windows = CLOCK() - started
+    print(
+        f"SlidingWindowInferer: {inferer:.2f} s; our windows take {windows / inferer:.2f} x of it,"
+    )
+    print(f"  and everything with query and answer {seconds / inferer:.2f} x")
+
+
+def measure_memory(slices: int, side: int, mode: str) -> None:
+    predictor = Sim4Seg.from_pretrained(device="cpu")
+    predictor.segment_volume(drawn_head(4, 64), QUERY, SliceOptions(mode=mode))
     case = drawn_head(slices, side)
     before, volume = peak_gigabytes(), case.voxels.nbytes / 1024**3
-    result = predictor.segment_volume(case, QUERY, SliceOptions())
+    result = predictor.segment_volume(case, QUERY, SliceOptions(mode=mode))
     with tempfile.TemporaryDirectory() as folder:
         result.save(Path(folder) / "out")
     print(
@@ -171,10 +232,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slices", type=int, default=60)
     parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--mode", default="slices", choices=MODES)
     parser.add_argument("--memory", action="store_true", help="measure memory instead of time")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    (measure_memory if options.memory else compare)(options.slices, options.side)
+    if options.memory:
+        measure_memory(options.slices, options.side, options.mode)
+    elif options.mode == "volume":
+        compare_windows(options.slices, options.side)
+    else:
+        compare(options.slices, options.side)
 
 
 if __name__ == "__main__":

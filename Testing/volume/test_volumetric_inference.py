@@ -157,7 +157,7 @@ def test_batches_of_any_size_give_the_same_in_3d(predictor, reference):
 
 
 def test_bfloat16_windows_agree_with_full_precision(predictor, reference, monkeypatch):
-    monkeypatch.setattr(window_looking, "_fast_precision", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(window_looking, "fast_precision", lambda _: contextlib.nullcontext())
     result = predictor.segment_volume(noise_volume(), QUERY, VOLUME)
     assert dice(result.mask, reference.mask) > 0.98
     sure, expected = (one.findings[0].confidence for one in (result, reference))
@@ -177,18 +177,20 @@ def test_a_volumetric_result_is_consistent(reference):
     assert len(reference.key_slices) == 1
 
 
-def test_a_window_without_the_target_has_no_mask(tiny):
-    network = BrightNetwork(tiny.lvlm.hidden_size, presence_threshold=1 - 1e-9)
-    result = asked_with(tiny, network).segment_volume(
-        VolumeCase(
-            np.linspace(0, 1, 4096, dtype=np.float32).reshape(16, 16, 16),
-            ball((2.0, 2.0, 2.0), (16, 16, 16))[0].geometry,
-        ),
-        QUERY,
-        VOLUME,
-    )
-    assert result.findings[0].confidence < 1 - 1e-9
+def test_a_scan_in_which_no_window_has_the_target_has_no_mask(tiny, monkeypatch):
+    network = BrightNetwork(tiny.lvlm.hidden_size)
+    monkeypatch.setattr(network, "least_light", 2.0)
+    result = asked_with(tiny, network).segment_volume(noise_volume(), QUERY, VOLUME)
+    assert result.findings[0].confidence < 0.01
     assert not result.mask.any() and not result.findings[0].present
+
+
+def test_a_query_for_something_else_finds_nothing_and_says_why(tiny, monkeypatch):
+    network = BrightNetwork(tiny.lvlm.hidden_size)
+    monkeypatch.setattr(network, "query", lambda seg, words: -network.prototypes[:1].expand(2, -1))
+    result = asked_with(tiny, network).segment_volume(noise_volume(), QUERY, VOLUME)
+    assert not result.findings[0].present and result.findings[0].label == "finding"
+    assert "was taught polyp; the query seems to ask for something else" in result.warnings[0]
 
 
 def test_a_checkpoint_without_the_network_refuses_in_one_sentence(tiny):

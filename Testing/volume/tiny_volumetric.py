@@ -8,31 +8,51 @@ from torch import Tensor
 from Sim4SegCore.modeling.sim4seg import Sim4SegModel
 from Sim4SegCore.modeling.volumetric import VolumeGrounding, VolumetricConfig, VolumetricNetwork
 
-SIZES = {"channels": (8, 8, 16, 16), "window": (16, 24, 16), "targets": ("polyp",)}
+SIZES = {
+    "channels": (8, 8, 16, 16),
+    "window": (16, 24, 16),
+    "targets": ("polyp",),
+    "spacing_mm": 2.0,
+}
 
 
 class RandomNetwork(VolumetricNetwork):
-    """Random weights, eager enough to find something."""
+    """Random weights; about half of all voxels belong to its masks."""
 
-    def __init__(self, seg_width: int, **options) -> None:
+    def __init__(self, seg_width: int) -> None:
         torch.manual_seed(3)
-        eager = {"presence_threshold": 0.01, "mask_threshold": 0.5, "spacing_mm": 2.0}
-        super().__init__(VolumetricConfig(seg_width=seg_width, **SIZES, **eager | options))
+        super().__init__(VolumetricConfig(seg_width=seg_width, presence_threshold=0.01, **SIZES))
         self.eval().requires_grad_(False)
+        noise = torch.randn(4, 1, 16, 24, 16).clamp(-1, 1)
+        query = torch.eye(16)[:4]
+        for factor in (1.0, 20.0):
+            self.head.logit.weight *= factor
+            self.head.logit.bias -= VolumetricNetwork.forward(
+                self, noise, query
+            ).mask_logits.median()
 
 
 class BrightNetwork(RandomNetwork):
     """Marks whatever is brighter than the middle of its window; the target is in windows that
-    have any of it.
+    have any light above `least_light`. Takes every query for its target.
     """
 
-    shapes: list[tuple[int, ...]]
+    least_light = 0.0
+
+    def __init__(self, seg_width: int) -> None:
+        super().__init__(seg_width)
+        self.shapes: list[tuple[int, ...]] = []
+
+    def query(self, seg_state: Tensor, words: Tensor) -> Tensor:
+        return self.prototypes[:1].expand(len(seg_state), -1)
 
     def forward(self, windows: Tensor, query: Tensor) -> VolumeGrounding:
-        self.__dict__.setdefault("shapes", []).append(tuple(windows.shape))
-        logits = windows[:, 0].float() * 20
-        presence = logits.flatten(1).amax(1)
-        return VolumeGrounding(logits, logits[:, ::4, ::4, ::4], presence)
+        self.shapes.append(tuple(windows.shape))
+        light = windows[:, 0].float()
+        is_target = torch.isclose(query, self.meant(self.prototypes[0])[1], atol=1e-4).all(-1)
+        presence = 20 * (light.flatten(1).amax(1) - self.least_light)
+        presence = torch.where(is_target, presence, torch.full_like(presence, -20.0))
+        return VolumeGrounding(20 * light, light[:, ::4, ::4, ::4], presence)
 
 
 class Given:

@@ -9,12 +9,16 @@ picture shows. Words, phrasings and volumes that were kept out say how well it d
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.modeling.sim4seg import Sim4SegModel
 from Sim4SegCore.modeling.volumetric import VolumetricNetwork
 
@@ -29,6 +33,8 @@ from .seg_states import (
     words_asked,
 )
 
+_Thing = TypeVar("_Thing")
+
 SHARPNESS = 10.0
 """Cosines times this are the logits of which query is meant."""
 KEPT_OUT = 6
@@ -41,10 +47,12 @@ class States:
 
     Attributes:
         seg: (N, D).
+        words: (N, D), see `VolumetricNetwork.query`.
         asked: int64 (N,), a target, or the number of targets for anything else.
     """
 
     seg: Tensor
+    words: Tensor
     asked: Tensor
 
 
@@ -82,29 +90,39 @@ def collect_states(model: Sim4SegModel, config: VolumetricTrainingConfig) -> tup
     rng = random.Random(config.seed)
     folder, settings = data_folder(config.data), config.alignment
     volumes = sorted((folder.parent / config.volumes / "images").glob("*"))
-    others = [r for r in read_records(folder, "train") if r.body_part != config.body_part]
-    own, other_words = words_asked(list(config.targets.values()))
-    rng.shuffle(other_words)
+    if len(volumes) < 2:
+        raise Sim4SegError(f"{folder.parent / config.volumes} needs at least two volumes")
+    own, others = words_asked(list(config.targets.values()))
+    rng.shuffle(others)
+    side = model.config.lvlm.image_size
     parts = []
     for is_kept_out in (False, True):
         count = max(2, settings.slices // (KEPT_OUT if is_kept_out else 1))
-        chosen = rng.sample(_split(volumes, is_kept_out), count)
-        strangers = [folder / r.image for r in rng.sample(others, count // 3)] if others else []
-        side = model.config.lvlm.image_size
-        pictures = volume_pictures(chosen, side, rng)
+        pictures = volume_pictures(rng.choices(_split(volumes, is_kept_out), k=count), side, rng)
         if not is_kept_out:
-            pictures += stored_pictures(strangers, side)
-        words, phrases = _split(other_words, is_kept_out), _split(TEMPLATES, is_kept_out)
-        states, asked = [], []
+            pictures += stored_pictures(_strangers(config, count // 3, rng), side)
+        others_asked, phrases = _split(others, is_kept_out), _split(TEMPLATES, is_kept_out)
+        seg, words, asked = [], [], []
         for picture in pictures:
-            queries = draw_queries(own, words, phrases, rng)
-            states.append(seg_states(model.lvlm, picture, [query for query, _ in queries]))
+            queries = draw_queries(own, others_asked, phrases, rng)
+            states, embedded = seg_states(model.lvlm, picture, [query for query, _ in queries])
+            seg.append(states)
+            words.append(embedded)
             asked += [target if target >= 0 else len(config.targets) for _, target in queries]
-        parts.append(States(torch.cat(states), torch.tensor(asked)))
+        parts.append(States(torch.cat(seg), torch.cat(words), torch.tensor(asked)))
     return parts[0], parts[1]
 
 
-def _split(things, is_kept_out):  # type: ignore[no-untyped-def]
+def _strangers(config: VolumetricTrainingConfig, count: int, rng: random.Random) -> list[Path]:
+    """Pictures of other body parts: what is asked for does not depend on what is shown."""
+    if not config.strangers:
+        return []
+    folder = data_folder(config.data)
+    records = [r for r in read_records(folder, "train") if r.body_part != config.body_part]
+    return [folder / record.image for record in rng.choices(records, k=count)] if records else []
+
+
+def _split(things: Sequence[_Thing], is_kept_out: bool) -> list[_Thing]:
     return [thing for n, thing in enumerate(things) if (n % KEPT_OUT == 0) == is_kept_out]
 
 
@@ -120,11 +138,17 @@ def fit(network: VolumetricNetwork, states: States, config: VolumetricTrainingCo
     optimizer = torch.optim.AdamW(network.projection.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
     prototypes = F.normalize(network.prototypes.detach(), dim=1)
-    spread = states.seg.std(0)
+    spread = [values.std(0) for values in (states.seg, states.words)]
     for _ in range(settings.steps):
         rows = torch.randint(len(states.seg), (settings.batch_size,), generator=generator)
-        noise = torch.randn(len(rows), states.seg.shape[1], generator=generator)
-        query = network.query(states.seg[rows] + settings.noise * spread * noise)
+        seg, words = (
+            values[rows]
+            + settings.noise
+            * deviation
+            * torch.randn(len(rows), values.shape[1], generator=generator)
+            for values, deviation in zip((states.seg, states.words), spread, strict=True)
+        )
+        query = network.query(seg, words)
         asked = states.asked[rows]
         cosines = query @ prototypes.T
         wrong = F.cross_entropy(SHARPNESS * cosines, asked)
@@ -140,7 +164,7 @@ def fit(network: VolumetricNetwork, states: States, config: VolumetricTrainingCo
 def judge(network: VolumetricNetwork, states: States) -> AlignmentReport:
     """Compare what is meant with what was asked."""
     prototypes = F.normalize(network.prototypes, dim=1)
-    meant = (network.query(states.seg) @ prototypes.T).argmax(1)
+    meant = (network.query(states.seg, states.words) @ prototypes.T).argmax(1)
     none = len(network.config.targets)
     own = states.asked < none
     return AlignmentReport(

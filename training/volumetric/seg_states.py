@@ -99,8 +99,10 @@ def stored_pictures(paths: Sequence[Path], side: int) -> list[Tensor]:
 
 
 @torch.inference_mode()
-def seg_states(lvlm: LVLM, picture: Tensor, queries: Sequence[str]) -> Tensor:
-    """[SEG] states (Q, D) of queries about one picture (1, 3, S, S), in one call."""
+def seg_states(lvlm: LVLM, picture: Tensor, queries: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """[SEG] states (Q, D) of queries about one picture (1, 3, S, S), in one call, and the
+    embeddings (Q, D) of their words.
+    """
     seg_id = int(lvlm.tokenizer.convert_tokens_to_ids(SEG_TOKEN))
     opening = lvlm.encode(OPENING)
     until_seg = opening[: opening.index(seg_id) + 1]
@@ -114,4 +116,5 @@ def seg_states(lvlm: LVLM, picture: Tensor, queries: Sequence[str]) -> Tensor:
     cache.batch_repeat_interleave(len(texts))
     states, _ = lvlm.hidden_states(tokens.to(device), cache=cache, use_cache=True)
     ends = torch.tensor([len(ids) - 1 for ids in texts])
-    return states[torch.arange(len(texts)), ends].float().cpu()
+    words = torch.stack([lvlm.word_embedding(query) for query in queries])
+    return states[torch.arange(len(texts)), ends].float().cpu(), words.cpu()
