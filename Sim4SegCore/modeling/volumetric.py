@@ -124,7 +124,9 @@ class VolumetricNetwork(nn.Module):
             seg_state: [SEG] states (..., D).
             words: `LVLM.word_embedding` of the same queries, (..., D).
         """
-        return F.normalize(self.projection(torch.cat([seg_state, words], -1)), dim=-1)
+        width = [self.config.seg_width]
+        read = [F.layer_norm(values, width) for values in (seg_state, words)]
+        return F.normalize(self.projection(torch.cat(read, -1)), dim=-1)
 
     def meant(self, query: Tensor) -> tuple[str | None, Tensor]:
         """The target that a query (Q,) is nearest to, None for none of them, and the query (Q,)

@@ -75,7 +75,9 @@ def _replace(new: Path, folder: Path) -> None:
 def _read_config(path: Path) -> VolumetricConfig:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        plain = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        plain: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in values.items()
+        }
         return VolumetricConfig(**plain)
     except OSError:
         raise Sim4SegError(f"{path} is missing; fetch the checkpoint again") from None

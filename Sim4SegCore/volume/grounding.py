@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..modeling.answer import OPENING, SEG_TOKEN
+from ..modeling.precision import fast_precision
 from ..modeling.segmenter import ImageEmbedding
 from ..modeling.sim4seg import FramePair, Grounding, ImageTokens, Sim4SegModel
 from .slices import SlicePictures
@@ -52,12 +53,14 @@ class SliceGrounder:
     @torch.inference_mode()
     def scout(self, numbers: Sequence[int]) -> SliceEvidence:
         """Read the query on each of the slices and ground each with its own [SEG]."""
-        return self._evidence(numbers, None)
+        with fast_precision(self.model.rvls2m.scale):
+            return self._evidence(numbers, None)
 
     @torch.inference_mode()
     def ground(self, numbers: Sequence[int], seg_state: Tensor) -> SliceEvidence:
         """Ground the slices with one [SEG] state (D,) for all."""
-        return self._evidence(numbers, seg_state)
+        with fast_precision(self.model.rvls2m.scale):
+            return self._evidence(numbers, seg_state)
 
     def _evidence(self, numbers: Sequence[int], seg_state: Tensor | None) -> SliceEvidence:
         model, count = self.model, len(numbers)

@@ -131,9 +131,12 @@ class SliceLooker:
         seen = []
         for number in scout_numbers(among or range(len(self._pictures)), scouts):
             self._report(0.0)
-            seen.append(self._room.attempt(lambda _, n=number: self._grounder.scout([n]), 1))
+            seen.append(self._scout_one(number))
         states = torch.cat([evidence.seg_states for evidence in seen])
         return states, torch.cat([evidence.presence_logits for evidence in seen])
+
+    def _scout_one(self, number: int) -> SliceEvidence:
+        return self._room.attempt(lambda _: self._grounder.scout([number]), 1)
 
     def _look_at_all(self, looked: Looked, seg_state: Tensor) -> None:
         waiting = looked.worth_looking

@@ -33,7 +33,7 @@ class Room:
         batch: int,
         things: str,
         cpu_batch: int,
-        on_cpu: Callable[[], None],
+        on_cpu: Callable[[], object],
     ) -> None:
         """
         Args:

@@ -6,7 +6,6 @@ there is never a second volume but the mask.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -16,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..modeling.precision import fast_precision
 from ..modeling.volumetric import VolumetricNetwork
 from ..progress import StopAndKeepError
 from .case import VolumeCase
@@ -170,7 +170,7 @@ class WindowLooker:
             part = torch.from_numpy(grey[:, y.inside(row), x.inside(column)])
             window[tuple(slice(side) for side in part.shape)] = part
         device = self._holder.model.device
-        with torch.inference_mode(), fast_precision(device):
+        with torch.inference_mode(), fast_precision(self._network.prototypes):
             output = self._network(windows.to(device), query.to(device).expand(len(places), -1))
         probability = output.mask_logits.float().sigmoid().cpu().numpy()
         return places, probability, output.presence_logits.float().sigmoid().tolist()
@@ -226,13 +226,3 @@ def _raise_to(
 ) -> None:
     for values, part in zip(along, inside, strict=True):
         values[part] = np.fmax(values[part], value)
-
-
-def fast_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """bfloat16 where the device computes in it by nature, else what the weights have."""
-    if device.type == "cuda":
-        is_native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-        is_native = device.type == "cpu" and probe is not None and probe()
-    return torch.autocast(device.type, torch.bfloat16) if is_native else contextlib.nullcontext()

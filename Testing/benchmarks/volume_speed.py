@@ -27,6 +27,7 @@ from monai.inferers import SliceInferer, SlidingWindowInferer
 from torch import Tensor
 
 from Sim4SegCore import Geometry, Sim4Seg
+from Sim4SegCore.modeling.precision import fast_precision
 from Sim4SegCore.volume import SliceOptions, VolumeCase, VolumeResult
 from Sim4SegCore.volume.grounding import SliceGrounder
 from Sim4SegCore.volume.looking import CPU_BATCH
@@ -34,7 +35,7 @@ from Sim4SegCore.volume.options import MODES
 from Sim4SegCore.volume.slice_view import view_slices
 from Sim4SegCore.volume.slices import SlicePictures
 from Sim4SegCore.volume.window_looking import CPU_BATCH as WINDOW_BATCH
-from Sim4SegCore.volume.window_looking import WindowLooker, fast_precision
+from Sim4SegCore.volume.window_looking import WindowLooker
 from Sim4SegCore.volume.windows import choose_window, volumetric_window
 
 CLOCK = time.process_time
@@ -179,7 +180,7 @@ def run_sliding_windows(predictor: Sim4Seg, case: VolumeCase, query: Tensor) -> 
     window = volumetric_window(case, QUERY)
     scan = torch.from_numpy(case.voxels.astype(np.float32))
     scan = ((scan - window.low) / (window.high - window.low) * 2 - 1).clamp(-1, 1)
-    with torch.inference_mode(), fast_precision(torch.device("cpu")):
+    with torch.inference_mode(), fast_precision(network.prototypes):
         blended = inferer(scan[None, None], probabilities)
     assert isinstance(blended, Tensor)
     _ = (blended[0, 0] > config.mask_threshold).numpy()

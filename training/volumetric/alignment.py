@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.modeling.sim4seg import Sim4SegModel
@@ -132,7 +132,7 @@ def fit(network: VolumetricNetwork, states: States, config: VolumetricTrainingCo
     generator = torch.Generator().manual_seed(config.seed)
     torch.manual_seed(config.seed)
     for layer in network.projection:
-        if hasattr(layer, "reset_parameters"):
+        if isinstance(layer, nn.Linear):
             layer.reset_parameters()
     network.projection.requires_grad_(True)
     optimizer = torch.optim.AdamW(network.projection.parameters(), lr=settings.learning_rate)

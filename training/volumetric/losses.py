@@ -24,7 +24,8 @@ def volumetric_loss(output: VolumeGrounding, batch: WindowBatch) -> dict[str, Te
     overlap = (probability * shares).flatten(1).sum(1)
     total = probability.flatten(1).sum(1) + batch.voxels
     dice = 1 - (2 * overlap + 1) / (total + 1)
-    cells = F.adaptive_avg_pool3d(shares[:, None], output.similarity_logits.shape[1:])[:, 0]
+    depth, height, width = output.similarity_logits.shape[1:]
+    cells = F.adaptive_avg_pool3d(shares[:, None], (depth, height, width))[:, 0]
     presence = F.binary_cross_entropy_with_logits(
         output.presence_logits, present, weight=batch.is_clear
     )

@@ -39,7 +39,7 @@ TEMPLATES = (
     "Is the {target} visible? Is it normal?",
 )
 SIDES = ("", "", "left ", "right ")
-QUERIES_PER_IMAGE = 32
+QUERIES_PER_IMAGE = 128
 
 
 @dataclass(frozen=True)
