@@ -32,6 +32,7 @@ benchmark: $(READY)
 	$(BIN)/python Testing/benchmarks/scaling_cost.py
 	$(BIN)/python Testing/benchmarks/batch_throughput.py
 	$(BIN)/python Testing/benchmarks/volume_speed.py
+	$(BIN)/python Testing/benchmarks/volume_speed.py --mode volume --slices 120 --side 160
 	$(BIN)/python Testing/benchmarks/ray_scaling.py
 	$(BIN)/python Testing/benchmarks/service_overhead.py
 	$(BIN)/python Testing/benchmarks/prepare_speed.py

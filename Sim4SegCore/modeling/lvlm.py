@@ -171,11 +171,11 @@ class LVLM(nn.Module):
             query = query.replace(token, " ")
         return self.encode(self.config.prompt.after_image.replace("{query}", query.strip()))
 
-    def word_embedding(self, query: str) -> Tensor:
-        """Mean input embedding (D,) of a query's tokens: its words, whatever is made of them."""
+    def word_embeddings(self, query: str) -> Tensor:
+        """Input embeddings (T, D) of a query's tokens: its words as they are."""
         ids = torch.tensor(self.query_ids(query), device=self.network.device)
         embedded: Tensor = self.network.get_input_embeddings()(ids)
-        return embedded.float().mean(0)
+        return embedded.float()
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without special tokens of the tokenizer's own accord."""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .evidence import EvidenceHeads
-from .layers import two_layers
+from .query_reader import QueryReader
 from .volumetric_layers import NORM_GROUPS, FeatureNeck, MaskHead, Rise, SteeredBlock, VolumeEncoder
 
 STRIDE = 8
@@ -98,7 +98,7 @@ class VolumetricNetwork(nn.Module):
         super().__init__()
         self.config = config
         first, second, width, coarsest = config.channels
-        self.projection = two_layers(2 * config.seg_width, 2 * width, width)
+        self.reader = QueryReader(config.seg_width, 2 * width, width)
         self.prototypes = nn.Parameter(torch.empty(len(config.targets) + 1, width))
         nn.init.orthogonal_(self.prototypes)
         self.encoder = VolumeEncoder(config.channels)
@@ -113,20 +113,6 @@ class VolumetricNetwork(nn.Module):
         self.final_rise = Rise(second, first)
         self.head = MaskHead(first, width)
         self.evidence_heads = EvidenceHeads(width, width, 0)
-
-    def query(self, seg_state: Tensor, words: Tensor) -> Tensor:
-        """Where a query lies among the learned ones, (..., Q) of unit length.
-
-        A small language model forgets words that it was never taught, and [SEG] with them; the
-        words themselves are read beside it.
-
-        Args:
-            seg_state: [SEG] states (..., D).
-            words: `LVLM.word_embedding` of the same queries, (..., D).
-        """
-        width = [self.config.seg_width]
-        read = [F.layer_norm(values, width) for values in (seg_state, words)]
-        return F.normalize(self.projection(torch.cat(read, -1)), dim=-1)
 
     def meant(self, query: Tensor) -> tuple[str | None, Tensor]:
         """The target that a query (Q,) is nearest to, None for none of them, and the query (Q,)

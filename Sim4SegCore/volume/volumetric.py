@@ -89,9 +89,9 @@ def _read_query(
     except StopAndKeepError:
         return None, None
     with torch.inference_mode():
-        words = scout.lvlm.word_embedding(query.text).to(network.prototypes)
+        words = scout.lvlm.word_embeddings(query.text).to(network.prototypes)
         states = states.to(network.prototypes)
-        return network.meant(network.query(states, words.expand(len(states), -1)).mean(0))
+        return network.meant(network.reader(states, words.expand(len(states), -1, -1)).mean(0))
 
 
 def _how_far(seen: Seen) -> str | None:

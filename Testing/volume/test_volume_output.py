@@ -214,7 +214,8 @@ def test_options_that_do_not_go_together_are_refused(tmp_path, capsys):
     assert "--slice" in refuse(capsys, *common, "--mode", "slices", "--slice", "3")
     assert "--masks" in refuse(capsys, *common, "--mode", "slices", "--masks", "3")
     assert "unknown mode" in refuse(capsys, *common, "--mode", "cubes")
-    assert "unknown axis" in refuse(capsys, *common, "--mode", "slices", "--axis", "z")
+    assert "unknown axis" in refuse(capsys, *common, "--mode", "volume", "--axis", "z")
+    assert "--slice" in refuse(capsys, *common, "--mode", "volume", "--slice", "3")
     assert "only DICOM" in refuse(capsys, *common, "--mode", "slices", "--series", "1")
     assert not out.exists()
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stacks import IDENTITY, STORED, marked_places, noise_volume, places, stored_anew
 from tiny import compact_model
-from tiny_volumetric import BrightNetwork, Given, RandomNetwork
+from tiny_volumetric import BrightNetwork, Given, Hears, RandomNetwork
 
 from Sim4SegCore import Geometry, ModelIdentity, Sim4Seg, Sim4SegError
 from Sim4SegCore.progress import StopAndKeepError
@@ -185,9 +185,9 @@ def test_a_scan_in_which_no_window_has_the_target_has_no_mask(tiny, monkeypatch)
     assert not result.mask.any() and not result.findings[0].present
 
 
-def test_a_query_for_something_else_finds_nothing_and_says_why(tiny, monkeypatch):
+def test_a_query_for_something_else_finds_nothing_and_says_why(tiny):
     network = BrightNetwork(tiny.lvlm.hidden_size)
-    monkeypatch.setattr(network, "query", lambda seg, words: -network.prototypes[:1].expand(2, -1))
+    network.reader = Hears(network.prototypes[-1])
     result = asked_with(tiny, network).segment_volume(noise_volume(), QUERY, VOLUME)
     assert not result.findings[0].present and result.findings[0].label == "finding"
     assert "was taught polyp; the query seems to ask for something else" in result.warnings[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from Sim4SegCore.modeling.sim4seg import Sim4SegModel
 from Sim4SegCore.modeling.volumetric import VolumeGrounding, VolumetricConfig, VolumetricNetwork
@@ -32,6 +32,17 @@ class RandomNetwork(VolumetricNetwork):
             ).mask_logits.median()
 
 
+class Hears(nn.Module):
+    """Takes every query for the same."""
+
+    def __init__(self, query: Tensor) -> None:
+        super().__init__()
+        self.heard = query
+
+    def forward(self, seg_state: Tensor, words: Tensor) -> Tensor:
+        return self.heard.expand(len(seg_state), -1)
+
+
 class BrightNetwork(RandomNetwork):
     """Marks whatever is brighter than the middle of its window; the target is in windows that
     have any light above `least_light`. Takes every query for its target.
@@ -42,9 +53,7 @@ class BrightNetwork(RandomNetwork):
     def __init__(self, seg_width: int) -> None:
         super().__init__(seg_width)
         self.shapes: list[tuple[int, ...]] = []
-
-    def query(self, seg_state: Tensor, words: Tensor) -> Tensor:
-        return self.prototypes[:1].expand(len(seg_state), -1)
+        self.reader = Hears(self.prototypes[0])
 
     def forward(self, windows: Tensor, query: Tensor) -> VolumeGrounding:
         self.shapes.append(tuple(windows.shape))

@@ -1,8 +1,8 @@
-"""The projection from a checkpoint's [SEG] states to the queries that the network has learned.
+"""The reader that leads from a checkpoint's [SEG] states to the queries that the network learned.
 
 Every target has a query of its own, and one stands for everything else. Slices of training
 volumes, and pictures of other things, are shown to the language model with queries in many words;
-the projection learns to lead its [SEG] states to the query of what was asked for, whatever the
+the reader learns to find the query of what was asked for, whatever the
 picture shows. Words, phrasings and volumes that were kept out say how well it does.
 """
 
@@ -16,9 +16,10 @@ from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from Sim4SegCore.errors import Sim4SegError
+from Sim4SegCore.modeling.query_reader import QueryReader
 from Sim4SegCore.modeling.sim4seg import Sim4SegModel
 from Sim4SegCore.modeling.volumetric import VolumetricNetwork
 
@@ -38,7 +39,9 @@ _Thing = TypeVar("_Thing")
 SHARPNESS = 10.0
 """Cosines times this are the logits of which query is meant."""
 KEPT_OUT = 6
-"""Every so-many-th word, phrasing and volume is kept out of the fit."""
+"""Every so-many-th word, phrasing and volume is kept out of the fit that is judged."""
+LEFT_OUT = 0.05
+"""Probability that a word is left out of a query."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,21 @@ class States:
 
     Attributes:
         seg: (N, D).
-        words: (N, D), see `VolumetricNetwork.query`.
+        words: float16 (N, T, D), see `QueryReader`.
         asked: int64 (N,), a target, or the number of targets for anything else.
     """
 
     seg: Tensor
     words: Tensor
     asked: Tensor
+
+    def joined(self, other: States) -> States:
+        """Both together."""
+        return States(
+            torch.cat([self.seg, other.seg]),
+            torch.cat([self.words, other.words]),
+            torch.cat([self.asked, other.asked]),
+        )
 
 
 @dataclass(frozen=True)
@@ -75,14 +86,16 @@ class AlignmentReport:
 def align(
     network: VolumetricNetwork, model: Sim4SegModel, config: VolumetricTrainingConfig
 ) -> AlignmentReport:
-    """Fit `network.projection` to a checkpoint's [SEG] states.
+    """Fit `network.reader` to a checkpoint's [SEG] states.
 
     Raises:
         Sim4SegError: if the data cannot be read.
     """
     fitted, kept_out = collect_states(model, config)
     fit(network, fitted, config)
-    return judge(network, kept_out)
+    report = judge(network, kept_out)
+    fit(network, fitted.joined(kept_out), config)
+    return report
 
 
 def collect_states(model: Sim4SegModel, config: VolumetricTrainingConfig) -> tuple[States, States]:
@@ -127,44 +140,43 @@ def _split(things: Sequence[_Thing], is_kept_out: bool) -> list[_Thing]:
 
 
 def fit(network: VolumetricNetwork, states: States, config: VolumetricTrainingConfig) -> None:
-    """Train a new projection with AdamW; everything else of the network stays."""
-    settings = config.alignment
+    """Train a new reader with AdamW; everything else of the network stays."""
+    settings, sizes = config.alignment, network.config
     generator = torch.Generator().manual_seed(config.seed)
     torch.manual_seed(config.seed)
-    for layer in network.projection:
-        if isinstance(layer, nn.Linear):
-            layer.reset_parameters()
-    network.projection.requires_grad_(True)
-    optimizer = torch.optim.AdamW(network.projection.parameters(), lr=settings.learning_rate)
+    width = sizes.query_width
+    network.reader = QueryReader(sizes.seg_width, 2 * width, width)
+    optimizer = torch.optim.AdamW(network.reader.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
-    prototypes = F.normalize(network.prototypes.detach(), dim=1)
-    spread = [values.std(0) for values in (states.seg, states.words)]
+    learned = F.normalize(network.prototypes.detach(), dim=1)
+    deviation = states.seg.std(0)
     for _ in range(settings.steps):
         rows = torch.randint(len(states.seg), (settings.batch_size,), generator=generator)
-        seg, words = (
-            values[rows]
-            + settings.noise
-            * deviation
-            * torch.randn(len(rows), values.shape[1], generator=generator)
-            for values, deviation in zip((states.seg, states.words), spread, strict=True)
-        )
-        query = network.query(seg, words)
+        noise = torch.randn(len(rows), states.seg.shape[1], generator=generator)
+        words = states.words[rows].float()
+        # Words that are left out now and then teach to hear the others.
+        words = words * (torch.rand(words.shape[:2], generator=generator) > LEFT_OUT)[..., None]
+        query = network.reader(states.seg[rows] + settings.noise * deviation * noise, words)
+        cosines = query @ learned.T
         asked = states.asked[rows]
-        cosines = query @ prototypes.T
         wrong = F.cross_entropy(SHARPNESS * cosines, asked)
         far = 1 - cosines.gather(1, asked[:, None]).mean()
         optimizer.zero_grad()
         (wrong + far).backward()
         optimizer.step()
         schedule.step()
-    network.projection.requires_grad_(False)
+    network.reader.eval().requires_grad_(False)
 
 
 @torch.inference_mode()
 def judge(network: VolumetricNetwork, states: States) -> AlignmentReport:
     """Compare what is meant with what was asked."""
-    prototypes = F.normalize(network.prototypes, dim=1)
-    meant = (network.query(states.seg, states.words) @ prototypes.T).argmax(1)
+    learned = F.normalize(network.prototypes, dim=1)
+    queries = [
+        network.reader(seg, words.float())
+        for seg, words in zip(states.seg.split(256), states.words.split(256), strict=True)
+    ]
+    meant = (torch.cat(queries) @ learned.T).argmax(1)
     none = len(network.config.targets)
     own = states.asked < none
     return AlignmentReport(

@@ -53,21 +53,21 @@ class VariationConfig:
 
 @dataclass(frozen=True)
 class AlignmentConfig:
-    """How the projection from [SEG] states is fitted; see `alignment`.
+    """How the reader of [SEG] states is fitted; see `alignment`.
 
     Attributes:
         slices: of training volumes and pictures that the queries are read on.
-        steps: of AdamW on the projection alone.
+        steps: of AdamW on the reader alone.
         batch_size: states of a step.
         learning_rate: of these steps.
         noise: standard deviation of what is added to a state, in its own deviations.
     """
 
-    slices: int = 60
-    steps: int = 2000
+    slices: int = 30
+    steps: int = 1500
     batch_size: int = 256
     learning_rate: float = 2e-3
-    noise: float = 0.2
+    noise: float = 1.0
 
 
 @dataclass(frozen=True)

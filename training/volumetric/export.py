@@ -38,7 +38,7 @@ def network_of_run(config: VolumetricTrainingConfig) -> tuple[VolumetricNetwork,
     """
     saved = state.read(Path(config.output) / state.STATE_FILE)
     network = new_network(config)
-    trained = {n: p for n, p in network.named_parameters() if not n.startswith("projection.")}
+    trained = {n: p for n, p in network.named_parameters() if not n.startswith("reader.")}
     state.fit(saved["average"], trained)
     network.load_state_dict(saved["average"], strict=False)
     network.eval().requires_grad_(False)

@@ -86,8 +86,8 @@ class VolumetricTrainer:
         pictures = read_records(folder, "train") if config.strangers else []
         strangers = read_strangers(folder, pictures, config.body_part, config.strangers)
         self.batches = WindowBatches(config, scans, strangers)
-        # The projection is fitted to a checkpoint afterwards.
-        self.network.projection.requires_grad_(False)
+        # The reader is fitted to a checkpoint afterwards.
+        self.network.reader.requires_grad_(False)
         self.average = WeightAverage(self.network, config.optimizer.ema_decay)
         trained = [p for p in self.network.parameters() if p.requires_grad]
         kept = [p for p in trained if p.ndim < 2 or p is self.network.prototypes]

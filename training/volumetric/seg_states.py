@@ -40,6 +40,29 @@ TEMPLATES = (
 )
 SIDES = ("", "", "left ", "right ")
 QUERIES_PER_IMAGE = 128
+MADE_UP = 0.35
+"""Share of the words for something else that mean nothing."""
+CONSONANTS = (
+    "b",
+    "c",
+    "d",
+    "f",
+    "g",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "t",
+    "v",
+    "h",
+    "th",
+    "ph",
+    "st",
+)
+MOST_WORDS = 64
+"""Tokens of a query that are kept; those that are drawn here have fewer."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +82,15 @@ def words_asked(targets: Sequence[TargetConfig]) -> tuple[list[AskedWord], list[
     return own, [AskedWord(word, -1) for word in others]
 
 
+def made_up_word(rng: random.Random) -> str:
+    """A word that means nothing, as a structure of which training never heard does."""
+    syllables = [
+        rng.choice(CONSONANTS) + rng.choice("aeiou") + rng.choice(("", "", *CONSONANTS))
+        for _ in range(rng.randint(1, 4))
+    ]
+    return "".join(syllables) + rng.choice(("", "us", "um", "is", "a", "ia", " gland", " lobe"))
+
+
 def draw_queries(
     own: Sequence[AskedWord],
     others: Sequence[AskedWord],
@@ -69,6 +101,8 @@ def draw_queries(
     queries = []
     for number in range(QUERIES_PER_IMAGE):
         asked = rng.choice(own if number % 2 else others)
+        if asked.target < 0 and rng.random() < MADE_UP:
+            asked = AskedWord(made_up_word(rng), -1)
         word = rng.choice(SIDES) + asked.word if asked.target >= 0 else asked.word
         query = rng.choice(templates).format(target=word, modality=rng.choice(("MRI", "scan")))
         queries.append((query.lower() if rng.random() < 0.2 else query, asked.target))
@@ -101,7 +135,7 @@ def stored_pictures(paths: Sequence[Path], side: int) -> list[Tensor]:
 @torch.inference_mode()
 def seg_states(lvlm: LVLM, picture: Tensor, queries: Sequence[str]) -> tuple[Tensor, Tensor]:
     """[SEG] states (Q, D) of queries about one picture (1, 3, S, S), in one call, and the
-    embeddings (Q, D) of their words.
+    embeddings (Q, T, D) of their words, zeros after the last.
     """
     seg_id = int(lvlm.tokenizer.convert_tokens_to_ids(SEG_TOKEN))
     opening = lvlm.encode(OPENING)
@@ -116,5 +150,8 @@ def seg_states(lvlm: LVLM, picture: Tensor, queries: Sequence[str]) -> tuple[Ten
     cache.batch_repeat_interleave(len(texts))
     states, _ = lvlm.hidden_states(tokens.to(device), cache=cache, use_cache=True)
     ends = torch.tensor([len(ids) - 1 for ids in texts])
-    words = torch.stack([lvlm.word_embedding(query) for query in queries])
-    return states[torch.arange(len(texts)), ends].float().cpu(), words.cpu()
+    words = torch.zeros(len(texts), MOST_WORDS, states.shape[-1])
+    for row, query in zip(words, queries, strict=True):
+        embedded = lvlm.word_embeddings(query)[:MOST_WORDS]
+        row[: len(embedded)] = embedded
+    return states[torch.arange(len(texts)), ends].float().cpu(), words.half()
