@@ -7,8 +7,6 @@ Knows nothing of Slicer, HTTP or the command line.
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -281,9 +279,6 @@ class Sim4Seg:
         self, opening: Opening, grounding: Grounding, scaling: ScalingConfig
     ) -> list[SampledWords]:
         """The greedy answer first, then sampled ones."""
-        kept = opening
-        if scaling.samples > 1:
-            kept = dataclasses.replace(opening, cache=copy.deepcopy(opening.cache))
         diagnosis_logits = grounding.diagnosis_logits[0]
         greedy = self._decoder.complete(opening, diagnosis_logits)
         answers = [
@@ -299,7 +294,7 @@ class Sim4Seg:
                 f"{scaling.seed}/{number}"
                 for number in range(first, min(first + SAMPLED_TOGETHER, scaling.samples))
             ]
-            answers += sampler.sample(kept, seeds, diagnosis_logits)
+            answers += sampler.sample(opening, greedy.trail, seeds, diagnosis_logits)
         return answers
 
     def _choose(
