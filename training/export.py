@@ -30,7 +30,7 @@ from .evaluation import (
 )
 from .loop import split_calibration
 from .networks import build_network
-from .records import Record, data_folder, read_records
+from .records import Record, data_folder, read_training_records
 from .state import BEST_FILE, STATE_FILE, fit, read
 
 MASK_THRESHOLDS = (0.3, 0.4, 0.5)
@@ -55,7 +55,7 @@ def export(config: TrainingConfig, target: Path, note: str = "") -> None:
     saved = read(best if best.is_file() else output / STATE_FILE)
     folder = data_folder(config.data)
     records, held_out = split_calibration(
-        read_records(folder, "train"), config.calibration_fraction
+        read_training_records(folder, config.more_data), config.calibration_fraction
     )
     network = build_network(config, records)
     model = network.model.eval()
