@@ -166,7 +166,7 @@ class TrainingConfig:
         output: the run folder; a run that was killed is continued from it.
         initial: checkpoint folder whose weights and tokenizer a new run starts from.
         more_data: further data folders whose training split is learned too, such as slices of
-            volumes; evaluation and validation look at `data` alone.
+            volumes; validation and calibration look at `data` alone.
         drawn_masks: folder of `run.py draw`: masks that an earlier model drew where the mask of
             an image is unknown, and was sure of (self-training).
         batch_size: samples of one optimizer step, over all processes and micro-batches, so
