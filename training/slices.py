@@ -118,8 +118,8 @@ def _cut(image: Path, label: Path, folder: Path, config: SlicesConfig) -> Iterat
 
 
 def _same_place(one: Geometry, other: Geometry) -> bool:
-    places = ([*g.spacing, *g.origin, *g.direction] for g in (one, other))
-    return np.allclose(*places, atol=1e-3)
+    ours, theirs = ([*g.spacing, *g.origin, *g.direction] for g in (one, other))
+    return np.allclose(ours, theirs, atol=1e-3)
 
 
 def _save(
