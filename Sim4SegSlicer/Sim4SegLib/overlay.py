@@ -11,7 +11,7 @@ from vtk.util.numpy_support import numpy_to_vtk
 
 from .planes import Matrix
 from .segments import put_beside
-from .volumes import SourceImage, matrix_of
+from .volumes import SourceImage, matrix_of, moved
 
 COLOURS = "vtkMRMLColorTableNodeFileInferno.txt"
 _FAINT = 0.05
@@ -72,9 +72,8 @@ def _is_ours(node: Any) -> bool:
 def _place(image: SourceImage, first: int) -> Matrix:
     if image.plane is not None:
         return image.plane.ijk_to_ras(image.ijk_to_ras, image.shape)
-    matrix = image.ijk_to_ras.copy()
-    matrix[:3, 3] += first * matrix[:3, 2]
-    return matrix
+    k, j, i = image.offset
+    return moved(image.ijk_to_ras, (k + first, j, i))
 
 
 def _image(values: NDArray[np.float32]) -> Any:

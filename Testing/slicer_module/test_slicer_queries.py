@@ -64,11 +64,11 @@ class RemoteStandIn:
     def __exit__(self, *_):
         return None
 
-    def prepare_volume(self, voxels, geometry, window=None):
+    def prepare_volume(self, voxels, geometry, modality=None, window=None):
         return voxels
 
     def health(self):
-        return dataclasses.make_dataclass("Health", ["modes"])(["slice", "volume"])
+        return dataclasses.make_dataclass("Health", ["modes"])(["slice", "slices"])
 
     def send(self, image, progress):
         return None
@@ -159,7 +159,7 @@ def test_progress_comes_on_the_main_thread(scene, slow_service):
         ({"query": "  "}, "query is empty"),
         ({"volumeNode": None}, "no volume"),
         ({"query": "x" * 1001}, "1001 characters"),
-        ({"mode": "slices"}, "does not know the mode"),
+        ({"mode": "volume"}, "does not know the mode"),
     ],
 )
 def test_what_cannot_be_asked_is_said_and_leaves_the_scene_alone(scene, asked, change, reason):
@@ -274,7 +274,7 @@ def test_a_whole_volume_is_imported_slice_by_slice_where_the_service_can(scene):
     masks = np.random.default_rng(0).random((3, 24, 32)) > 0.5
     asked, connection = queries_with(scene, RemoteAnswer(document(), (masks,), None, 1))
     volume = scan(scene)
-    result = asked.wait(asked.start(QueryRequest(volume, "?", mode="volume"), LOCAL))
+    result = asked.wait(asked.start(QueryRequest(volume, "?", mode="slices"), LOCAL))
     expected = np.zeros((5, 24, 32), bool)
     expected[1:4] = masks
     (segment,) = result.segmentIds
