@@ -10,7 +10,7 @@ from fakes import FakePredictor, picture, scan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from Sim4SegCore import Sim4SegError
+from Sim4SegCore import Case, Sim4SegError
 from Sim4SegCore.service.client import Options
 from Sim4SegCore.service.protocol import Axis, ImageDescription, describe_volume
 from Sim4SegCore.service.transport import ServiceError
@@ -180,6 +180,48 @@ def test_what_is_no_volume_is_refused_before_it_waits(serve):
             client.ask(client.prepare_volume(broken, scan().geometry), "?", SLICES)
         with pytest.raises(ServiceError, match="same value"):
             client.ask(client.prepare_volume(voxels * 0, scan().geometry), "?", SLICES)
+
+
+def expected_of(volume, number):
+    """Options, and what a call without the service gives; every fifth is about the whole."""
+    if number % 5 == 0:
+        options = Options(mode="slices", key_slices=1)
+        result = FakePredictor().segment_volume(volume, f"{number}?", SliceOptions(key_slices=1))
+        return options, volume_result_to_dict(result), result.mask
+    index = number % len(volume.voxels)
+    predictor = FakePredictor()
+    predictor.set_image(Case(volume.voxels[index]))
+    return Options(slice=index), None, predictor.ask(f"{number}?").mask[np.newaxis]
+
+
+def test_eight_clients_with_volumes_of_different_sizes_get_their_own_answers(serve):
+    predictor = FakePredictor(seconds=0.01)
+    running = serve(predictor)
+    wrong = []
+
+    def work(client_number):
+        volume = scan(client_number, (3 + client_number, 9 + 5 * client_number, 12))
+        with running.client() as client:
+            image = client.prepare(volume)
+            for number in range(20):
+                options, document, mask = expected_of(volume, number)
+                answer = client.ask(image, f"{number}?", options)
+                if not np.array_equal(answer.masks[0], mask) or (
+                    document is not None
+                    and {**answer.document, "timing": 0} != {**document, "timing": 0}
+                ):
+                    wrong.append((client_number, number))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert sorted(predictor.answered) == sorted(
+        f"{number}?" for number in range(20) for _ in range(8)
+    )
+    assert len(running.hub.images) == 8
 
 
 @pytest.mark.slow
