@@ -37,7 +37,7 @@ def result_with_masks(
         masks: bool (rows, columns) for each of its findings.
         similarity: float32 (rows, columns), None if it did not come.
         case: the slice.
-        reason: why they are other ones; empty if they are not.
+        reason: why they are other ones; empty if they are not. They are measured in any case.
 
     Raises:
         Sim4SegError: if the answer is of another version.
@@ -48,10 +48,11 @@ def result_with_masks(
     stacked = tuple(mask[np.newaxis] for mask in masks)
     with _same_version():
         result = RemoteAnswer(document, stacked, seen[np.newaxis], 0).to_result(case)
-    if not reason:
-        return result
-    findings = tuple(_measured(finding, case) for finding in result.findings)
-    return dataclasses.replace(result, findings=findings, warnings=(*result.warnings, reason))
+    findings = tuple(
+        _with(finding, measure(finding.mask, case), bool(reason)) for finding in result.findings
+    )
+    warnings = (*result.warnings, reason) if reason else result.warnings
+    return dataclasses.replace(result, findings=findings, warnings=warnings)
 
 
 def slice_document(result: Result, document: Document) -> Document:
@@ -98,7 +99,7 @@ def volume_document(
     for finding in result.findings:
         parts = len(region_areas(finding.mask)[0]) if finding.mask.any() else 0
         measured = measure_volume(finding.mask, case, parts)
-        findings.append(_with(finding, measured))
+        findings.append(_with(finding, measured, bool(reason)))
     _, down, across = result.view.spacing
     planes = result.view.of(np.logical_or.reduce(masks))
     areas = {
@@ -137,12 +138,11 @@ def _same_version() -> Iterator[None]:
         ) from None
 
 
-def _measured(finding: Finding, case: Case) -> Finding:
-    return _with(finding, measure(finding.mask, case))
-
-
-def _with(finding: Finding, measurements: dict[str, float]) -> Finding:
-    is_there = bool(finding.mask.any())
+def _with(finding: Finding, measurements: dict[str, float], is_changed: bool) -> Finding:
+    """What was expected of the model's mask says nothing of another one."""
     return dataclasses.replace(
-        finding, present=is_there, measurements=measurements, mask_confidence=None
+        finding,
+        present=bool(finding.mask.any()),
+        measurements=measurements,
+        mask_confidence=None if is_changed else finding.mask_confidence,
     )

@@ -9,8 +9,8 @@ import vtk
 from numpy.typing import NDArray
 from vtk.util.numpy_support import numpy_to_vtk
 
+from .nodes import add_display, new_node, put_beside
 from .planes import Matrix
-from .segments import put_beside
 from .volumes import SourceImage, matrix_of, moved
 
 COLOURS = "vtkMRMLColorTableNodeFileInferno.txt"
@@ -30,13 +30,12 @@ def add_similarity(
     Returns:
         vtkMRMLScalarVolumeNode, not shown yet; see `show_similarity`.
     """
-    name = scene.GenerateUniqueName(f"{volume_node.GetName()} similarity")
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    node = new_node(scene, "vtkMRMLScalarVolumeNode", f"{volume_node.GetName()} similarity")
     node.SetAttribute(_MARK, "1")
     node.SetAndObserveImageData(_image(similarity))
     node.SetIJKToRASMatrix(matrix_of(_place(image, first)))
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
-    node.CreateDefaultDisplayNodes()
+    add_display(node)
     display = node.GetScalarVolumeDisplayNode()
     display.SetAutoWindowLevel(False)
     # As bright as it gets: the values say little beside each other, their places much.

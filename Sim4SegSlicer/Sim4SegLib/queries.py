@@ -19,6 +19,7 @@ from Sim4SegCore.errors import Sim4SegError
 from . import overlay, reports, segments, volumes
 from .asking import Answered, Asking, Cancelled, Failed, Message, Progressed, Question
 from .connection import Connection, ServiceSettings
+from .nodes import remove_nodes
 from .points import Points, voxels_of_points
 from .preparing import PreparedAnswer, prepare
 from .region import corners_of
@@ -330,6 +331,6 @@ def _add_to_scene(
             report.SetNodeReferenceID(reports.SIMILARITY_ROLE, similarity.GetID())
     except BaseException:
         segments.remove_segments(segmentation, identities)
-        reports.remove_nodes(scene, added)
+        remove_nodes(scene, added)
         raise
     return QueryResult(segmentation, report, similarity, identities, document)

@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote
 
 import vtk
 
+from .nodes import new_node, put_beside, remove_nodes
 from .planes import Crop, Plane
 from .report_text import as_markdown
 
@@ -30,8 +31,7 @@ def add_report(scene: Any, volume_node: Any, document: dict[str, Any], plane: Pl
     Returns:
         vtkMRMLTextNode.
     """
-    name = scene.GenerateUniqueName(f"{volume_node.GetName()} report")
-    node = scene.AddNewNodeByClass("vtkMRMLTextNode", name)
+    node = new_node(scene, "vtkMRMLTextNode", f"{volume_node.GetName()} report")
     node.SetEncoding(vtk.VTK_ENCODING_UTF_8)
     node.SetText(as_markdown(document))
     node.SetForceCreateStorageNode(node.CreateStorageNodeAlways)
@@ -40,6 +40,7 @@ def add_report(scene: Any, volume_node: Any, document: dict[str, Any], plane: Pl
     if plane is not None:
         node.SetAttribute(PLANE_ATTRIBUTE, quote(json.dumps(dataclasses.asdict(plane))))
     node.SetNodeReferenceID(VOLUME_ROLE, volume_node.GetID())
+    put_beside(scene, node, volume_node)
     return node
 
 
@@ -105,16 +106,3 @@ def remove_answer(scene: Any, report_node: Any) -> None:
             segmentation.GetSegmentation().RemoveSegment(identity)
     similarity = report_node.GetNodeReference(SIMILARITY_ROLE)
     remove_nodes(scene, [similarity, report_node])
-
-
-def remove_nodes(scene: Any, nodes: list[Any]) -> None:
-    """Remove nodes, with what displays and stores them; None is nothing."""
-    for node in nodes:
-        if node is None:
-            continue
-        is_shown = node.IsA("vtkMRMLDisplayableNode")
-        helpers = [node.GetDisplayNode() if is_shown else None, node.GetStorageNode()]
-        scene.RemoveNode(node)
-        for helper in helpers:
-            if helper is not None:
-                scene.RemoveNode(helper)

@@ -15,6 +15,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from Sim4SegCore.errors import Sim4SegError
 
 from .boxes import MaskBox
+from .nodes import add_display, new_node, put_beside
 from .planes import Matrix, array_of
 from .terms import term_for
 from .volumes import ijk_to_ras_of, matrix_of
@@ -33,23 +34,13 @@ def new_segmentation(scene: Any, volume_node: Any, name: str) -> Any:
     Returns:
         vtkMRMLSegmentationNode.
     """
-    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
-    node.CreateDefaultDisplayNodes()
+    node = new_node(scene, "vtkMRMLSegmentationNode", name)
+    add_display(node)
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
     # After the transform: the geometry is taken relative to it, and saving resamples to it.
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
     put_beside(scene, node, volume_node)
     return node
-
-
-def put_beside(scene: Any, node: Any, volume_node: Any) -> None:
-    """Give a node the volume's place in the subject hierarchy."""
-    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    if tree is None:
-        return
-    item, volume_item = (tree.GetItemByDataNode(each) for each in (node, volume_node))
-    if item and volume_item:
-        tree.SetItemParent(item, tree.GetItemParent(volume_item))
 
 
 def add_segment(
