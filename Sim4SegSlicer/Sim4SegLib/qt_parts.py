@@ -107,7 +107,7 @@ def write_pdf(html: str, path: Path) -> None:
     """
     document = qt.QTextDocument()
     # Black, whatever theme the window has.
-    document.setDefaultStyleSheet("body, p, td, li, h3, h4 { color: #000000; }")
+    document.defaultStyleSheet = "body, p, td, li, h3, h4 { color: #000000; }"
     document.setHtml(html)
     # A4 is its default.
     writer = qt.QPdfWriter(str(path))

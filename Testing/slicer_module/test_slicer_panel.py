@@ -5,12 +5,15 @@ import dataclasses
 import importlib
 import re
 import sys
+import threading
 import time
+import zipfile
 
 import numpy as np
 import pytest
 import slicer_qt
 from mrml_scene import document, slicer
+from PySide6 import QtCore
 from slicer_qt import Module, application
 
 from Sim4SegCore.errors import Sim4SegError
@@ -33,6 +36,7 @@ class RemoteStandIn:
         self.steps = []
         self.health_is = HEALTH
         self.is_held = False
+        self.health_waits = None
         self.asked = []
 
     def __enter__(self):
@@ -45,6 +49,8 @@ class RemoteStandIn:
         return voxels
 
     def health(self):
+        if self.health_waits is not None:
+            assert self.health_waits.wait(LIMIT_S)
         if isinstance(self.health_is, Exception):
             raise self.health_is
         return self.health_is
@@ -478,6 +484,181 @@ def test_the_window_lives_while_the_console_waits(opened):
     assert result.textNode.GetText().startswith("# Is there a mass?")
     rows = opened.widget.logic.processAll([volume] * 2, "?")
     assert [row.result.diagnosis for row in rows] == ["benign", "benign"]
+
+
+VOLUME_PART = {
+    "mode": "slices",
+    "plane": "axial",
+    "axis": "k",
+    "is_complete": True,
+    "slice_range": [0, 2],
+    "key_slices": [
+        {
+            "index": 2,
+            "reason": "largest finding",
+            "weight": 1.0,
+            "diagnosis": "glioma",
+            "confidence": 0.6,
+            "reasoning": "Bright.",
+        }
+    ],
+    "slices": [],
+}
+
+
+def answer_about_a_volume(opened):
+    """Asked slice by slice; the mask is a box."""
+    opened.ui.modeComboBox.currentIndex = 1
+    mask = np.zeros((3, 20, 24), bool)
+    mask[:, 4:9, 5:11] = True
+    values = document(volume=VOLUME_PART)
+    opened.remote.health_is = dataclasses.replace(HEALTH, modes=["slice", "slices"])
+    opened.remote.answer = RemoteAnswer(values, (mask,), None, 0)
+    opened.ask()
+    opened.until_over()
+    assert opened.ui.statusLabel.text.startswith("Answered")
+
+
+def test_a_volume_is_asked_and_its_slices_are_a_click_away(opened):
+    view = opened.scene.slice_view()
+    opened.volume()
+    answer_about_a_volume(opened)
+    assert opened.remote.options.mode == "slices"
+    assert "k = 2: glioma 60% (largest finding)" in opened.ui.reportBrowser.plainText
+    opened.ui.reportBrowser.anchorClicked.emit(QtCore.QUrl("slice:2"))
+    assert view.GetSliceToRAS().GetElement(2, 3) == pytest.approx(2.0)
+    opened.ui.reportBrowser.anchorClicked.emit(QtCore.QUrl("https://elsewhere.example"))
+    assert not opened.ui.samplesSpinBox.enabled, "the mode cannot do that"
+
+
+def test_what_is_found_in_a_volume_is_shown_in_3d_if_wanted(opened):
+    opened.volume()
+    answer_about_a_volume(opened)
+    node = opened.scene.mrml.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    segmentation = node.GetSegmentation()
+    assert segmentation.ContainsRepresentation("Closed surface")
+    assert node.GetDisplayNode().GetVisibility3D()
+    opened.ui.surfaceCheckBox.checked = False
+    assert not node.GetDisplayNode().GetVisibility3D()
+
+
+def test_a_slice_is_not_shown_in_3d(opened):
+    opened.volume()
+    opened.ask()
+    opened.until_over()
+    node = opened.scene.mrml.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    assert not node.GetSegmentation().ContainsRepresentation("Closed surface")
+
+
+def test_answers_masks_and_seed_are_the_models_own_unless_chosen(opened):
+    opened.volume()
+    opened.ask()
+    opened.until_over()
+    options = opened.remote.options
+    assert (options.samples, options.masks, options.seed) == (None, None, None)
+    opened.ui.samplesSpinBox.value, opened.ui.masksSpinBox.value = 4, 2
+    opened.ui.seedSpinBox.value = 7
+    opened.ask()
+    opened.until_over()
+    options = opened.remote.options
+    assert (options.samples, options.masks, options.seed) == (4, 2, 7)
+
+
+def test_a_region_and_points_are_placed_from_the_panel(opened):
+    ui = opened.ui
+    assert not ui.roiPlaceWidget.enabled
+    node = opened.scene.mrml.AddNode(slicer.vtkMRMLMarkupsROINode())
+    ui.roiSelector.setCurrentNode(node)
+    assert ui.roiPlaceWidget.enabled and ui.roiPlaceWidget.currentNode() is node
+    opened.volume()
+    opened.ask()
+    assert "no extent" in ui.statusLabel.text
+    ui.roiSelector.setCurrentNode(None)
+    points = opened.scene.mrml.AddNode(slicer.vtkMRMLMarkupsFiducialNode())
+    points.AddControlPointWorld(1.0, 1.0, 1.0)
+    ui.positiveSelector.setCurrentNode(points)
+    opened.ask()
+    opened.until_over()
+    assert "on nothing that was found: 1" in ui.reportBrowser.plainText
+
+
+def test_an_answer_is_discarded_only_after_asking(opened):
+    opened.volume()
+    before = opened.scene.classes()
+    opened.ask()
+    opened.until_over()
+    after = opened.scene.classes()
+    opened.dialogs.says = False
+    opened.ui.discardButton.click()
+    assert opened.scene.classes() == after
+    opened.dialogs.says = True
+    opened.ui.discardButton.click()
+    left = opened.scene.classes()
+    assert left.get("vtkMRMLTextNode", 0) == before.get("vtkMRMLTextNode", 0)
+    assert opened.ui.reportBrowser.plainText == ""
+    assert not opened.ui.discardButton.enabled and not opened.ui.editButton.enabled
+
+
+def test_an_export_from_the_panel_holds_a_pdf(opened, tmp_path):
+    opened.volume()
+    opened.ask()
+    opened.until_over()
+    opened.dialogs.folder = str(tmp_path)
+    opened.ui.exportButton.click()
+    assert "No DICOM objects: the volume was not loaded from DICOM files" in (
+        opened.ui.statusLabel.text
+    )
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    data = (folder / "report.pdf").read_bytes()
+    assert data.startswith(b"%PDF") and data.rstrip().endswith(b"%%EOF")
+    assert b"/Image" in data, "the picture is in it"
+
+
+def test_a_model_is_imported_used_and_cleared(opened, tmp_path):
+    path = tmp_path / "mine.zip"
+    header = b'{"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}'
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", '{"lvlm": {}, "segmenter": {}}')
+        archive.writestr("model.safetensors", len(header).to_bytes(8, "little") + header + b"x")
+    opened.dialogs.file = str(path)
+    opened.ui.importModelButton.click()
+    opened.until(lambda: "Imported mine" in opened.ui.connectionLabel.text)
+    assert opened.parameters.modelSource.endswith("mine")
+    opened.dialogs.says = False
+    opened.ui.clearModelsButton.click()
+    assert "mine" in opened.dialogs.questions[-1]
+    assert opened.widget.logic.models.names() == ["mine"]
+    opened.dialogs.says = True
+    opened.ui.clearModelsButton.click()
+    opened.until(lambda: opened.parameters.modelSource == "embedded")
+    assert opened.widget.logic.models.names() == []
+    path.write_bytes(b"no zip")
+    opened.ui.importModelButton.click()
+    opened.until(lambda: "no complete zip" in opened.ui.connectionLabel.text)
+
+
+def test_free_memory_is_shown_when_advanced_is_opened(opened, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert opened.ui.memoryLabel.text == ""
+    opened.ui.advancedCollapsibleButton.collapsed = False
+    opened.until(lambda: opened.ui.memoryLabel.text != "")
+    assert opened.ui.memoryLabel.text == "No NVIDIA graphics card was found."
+
+
+def test_the_window_lives_while_the_connection_is_tested(opened):
+    opened.remote.health_waits = threading.Event()
+    opened.ui.testButton.click()
+    assert opened.ui.connectionLabel.text == "Waiting for the service"
+    application.processEvents()
+    opened.remote.health_waits.set()
+    opened.until(lambda: "embedded" in opened.ui.connectionLabel.text)
+    opened.remote.health_is = Sim4SegError("no valid token; ask the administrator")
+    opened.ui.testButton.click()
+    opened.until(lambda: "No valid token" in opened.ui.connectionLabel.text)
+
+
+def test_the_terms_are_known_to_slicer_once_the_module_is_opened(opened):
+    assert opened.scene.terminologies.IsTerminologyContextLoaded("Sim4Seg findings")
 
 
 def test_the_module_says_what_it_is(opened):
