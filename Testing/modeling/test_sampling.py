@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 
 import pytest
@@ -34,9 +33,8 @@ def drawn(
 ) -> tuple[Generated, list[SampledWords]]:
     decoder = AnswerDecoder(model.lvlm, diagnoses)
     opening = opened(model, decoder)
-    used_up = dataclasses.replace(opening, cache=copy.deepcopy(opening.cache))
-    greedy = decoder.complete(used_up)
-    return greedy, AnswerSampler(decoder, temperature).sample(opening, seeds)
+    greedy = decoder.complete(opening)
+    return greedy, AnswerSampler(decoder, temperature).sample(opening, greedy.trail, seeds)
 
 
 def test_every_answer_has_the_form(model: Sim4SegModel) -> None:
@@ -89,10 +87,9 @@ def test_draws_follow_the_networks_probabilities() -> None:
     decoder = AnswerDecoder(compact.lvlm, DIAGNOSES)
     opening = opened(compact, decoder)
     expected = decoder.next_token_scores(opening.state).exp()
-    used_up = dataclasses.replace(opening, cache=copy.deepcopy(opening.cache))
-    decoder.complete(used_up)
+    trail = decoder.complete(opening).trail
     seeds = [f"9/{number}" for number in range(160)]
-    answers = AnswerSampler(decoder, 1.0).sample(opening, seeds)
+    answers = AnswerSampler(decoder, 1.0).sample(opening, trail, seeds)
     first = [compact.lvlm.encode(f"{words.answer.modality} ") for words in answers]
     likely = int(expected.argmax())
     share = sum(ids[:1] == [likely] for ids in first) / len(first)
@@ -103,9 +100,8 @@ def test_draws_follow_the_networks_probabilities() -> None:
 def test_sampling_leaves_the_opening_as_it_was(model: Sim4SegModel) -> None:
     decoder = AnswerDecoder(model.lvlm, DIAGNOSES)
     opening = opened(model, decoder)
-    used_up = dataclasses.replace(opening, cache=copy.deepcopy(opening.cache))
-    decoder.complete(used_up)
+    trail = decoder.complete(opening).trail
     sampler = AnswerSampler(decoder, 1.0)
-    first = sampler.sample(opening, SEEDS[:2])
-    again = sampler.sample(opening, SEEDS[:2])
+    first = sampler.sample(opening, trail, SEEDS[:2])
+    again = sampler.sample(opening, trail, SEEDS[:2])
     assert [words.answer for words in first] == [words.answer for words in again]
