@@ -230,14 +230,11 @@ class AnswerDecoder:
             spoken: log-probability of each label's words; None if it is not heard.
             head_logits: (labels,) of the diagnosis head.
         """
-        voices = []
-        if spoken is not None:
-            voices.append(torch.tensor(spoken).log_softmax(0))
+        voices = [] if spoken is None else [torch.tensor(spoken).log_softmax(0)]
         if head_logits is not None:
             voices.append(head_logits.float().cpu().log_softmax(0))
-        scores = voices[0]
-        if len(voices) > 1:
-            scores = torch.lerp(*voices, self.diagnosis_head_weight)
+        # The head's voice is last: it counts as much as it is worth where both are heard.
+        scores = torch.lerp(voices[0], voices[-1], self.diagnosis_head_weight)
         pairs = zip(self.labels, scores.softmax(0).tolist(), strict=True)
         return dict(sorted(pairs, key=lambda pair: -pair[1]))
 
