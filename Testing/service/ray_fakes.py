@@ -13,7 +13,12 @@ class TellingPredictor(FakePredictor):
 
     def ask(self, query, scaling=None):
         self.seconds = 1.0 if "slow" in query else 0.0
-        result = super().ask(query, scaling)
+        return self._telling(super().ask(query, scaling))
+
+    def segment_volume(self, volume, query, options=None):
+        return self._telling(super().segment_volume(volume, query, options))
+
+    def _telling(self, result):
         model = ModelIdentity(str(os.getpid()), "00", str(self.encodings))
         return dataclasses.replace(result, model=model)
 
