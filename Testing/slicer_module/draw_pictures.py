@@ -84,9 +84,11 @@ def draw_panel(opened):
     opened.ui.advancedCollapsibleButton.collapsed = False
     opened.ui.whereCollapsibleButton.collapsed = False
     opened.ui.reportBrowser.minimumHeight = 520
-    root.resize(WIDTH, 1520)
     root.show()
-    slicer_qt.application.processEvents()
+    # Once for the sections that have opened, once for the room that they need.
+    for height in (1600, 1500):
+        root.resize(WIDTH, height)
+        slicer_qt.application.processEvents()
     root.grab().save(str(PICTURES / "slicer_panel.png"))
 
 
@@ -116,7 +118,7 @@ if __name__ == "__main__":
         opened = Opened(patches, scene, is_answered_really=True)
         try:
             photograph = load(opened)
-            opened.ui.samplesSpinBox.value, opened.ui.masksSpinBox.value = 8, 2
+            opened.ui.samplesSpinBox.value, opened.ui.masksSpinBox.value = 4, 2
             opened.ui.votesCheckBox.checked = True
             ask(opened, QUERY)
             draw_panel(opened)
