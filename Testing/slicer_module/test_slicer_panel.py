@@ -17,7 +17,8 @@ from PySide6 import QtCore
 from slicer_qt import Module, application
 
 from Sim4SegCore.errors import Sim4SegError
-from Sim4SegCore.service.client import ClientProgress, RemoteAnswer
+from Sim4SegCore.service import RemoteAnswer
+from Sim4SegCore.service.client import ClientProgress
 from Sim4SegCore.service.protocol import DeviceStatus, Health, ModelStatus
 
 slicer_qt.with_properties(__name__)

@@ -16,7 +16,7 @@ from Sim4SegLib.connection import Connection, ServiceSettings
 from Sim4SegLib.queries import Listeners, Queries, QueryRequest
 
 from Sim4SegCore.errors import Sim4SegError
-from Sim4SegCore.service.client import RemoteAnswer
+from Sim4SegCore.service import RemoteAnswer
 
 LIMIT_S = 60.0
 LOCAL = ServiceSettings()
