@@ -97,7 +97,8 @@ def connected(address: str, cores: int | None = None) -> Iterator[Any]:
                 stack.enter_context(_guarded(folder))
             else:
                 ray.init(address=address, **_SILENT)
-        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError):
+        except Exception:
+            # Ray raises anything, a bare Exception when its processes are slow to start.
             raise _unusable(address) from None
         yield ray
 
@@ -109,13 +110,22 @@ def _private_folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def _start(ray: Any, cores: int | None, folder: str) -> None:
-    with _inherited_modules():
+    def start() -> None:
         ray.init(
             num_cpus=cores or os.cpu_count(),
             include_dashboard=False,
             _temp_dir=folder,
             **_SILENT,
         )
+
+    with _inherited_modules():
+        try:
+            start()
+        except Exception:
+            # Ray gives its processes 30 s, too little for a cold disk or a busy machine; what the
+            # first attempt has read is at hand for the second one.
+            ray.shutdown()
+            start()
 
 
 @contextlib.contextmanager
@@ -160,7 +170,10 @@ def _answers(address: str) -> bool:
 
 def _unusable(address: str) -> Sim4SegError:
     if address == LOCAL:
-        return Sim4SegError("Ray could not be started; make room in memory and /tmp")
+        return Sim4SegError(
+            "Ray could not be started; make room in memory and /tmp, or try "
+            "again when the machine is less busy"
+        )
     return Sim4SegError(
         f"no Ray cluster answers at {address}; check the address, that it runs, and that Ray, "
         "Python and token are the same here and there"

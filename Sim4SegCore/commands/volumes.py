@@ -19,6 +19,8 @@ from ..volume.slice_view import AXIS_CHOICES
 
 IMAGE_MODE = "image"
 ALL_MODES = (IMAGE_MODE, *MODES)
+SCALING = ("samples", "masks", "choice", "seed")
+"""Options of single images that volumes do not have."""
 SECONDS_BETWEEN_REPORTS = 5.0
 
 _Say = Callable[[str], None]
@@ -58,7 +60,7 @@ def check(options: argparse.Namespace) -> None:
     if options.mode != IMAGE_MODE:
         if options.slice is not None:
             raise Sim4SegError(f"--mode {options.mode} looks at every slice; leave --slice out")
-        for name in ("samples", "masks", "seed"):
+        for name in SCALING:
             if getattr(options, name) is not None:
                 raise Sim4SegError(
                     f"--{name} is about single images; leave it out with --mode {options.mode}"

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client import Client, Options, RemoteAnswer
+    from .answers import RemoteAnswer
+    from .client import Client, Options
     from .local import LocalService
     from .transport import ServiceError
 
@@ -18,7 +19,8 @@ __all__ = ["Client", "LocalService", "Options", "RemoteAnswer", "ServiceError"]
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from . import client, local
+        from . import answers, client, local, transport
 
-        return getattr(local if name == "LocalService" else client, name)
+        rooms = {"LocalService": local, "RemoteAnswer": answers, "ServiceError": transport}
+        return getattr(rooms.get(name, client), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

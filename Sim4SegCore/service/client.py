@@ -21,14 +21,16 @@ import numpy as np
 import requests
 from numpy.typing import NDArray
 
-from ..case import Case, CheckedClaim, Diagnosis, Finding, Geometry, ModelIdentity, Query, Result
-from ..errors import Sim4SegError
+from ..case import Case, Geometry
+from ..volume.case import VolumeCase
+from .answers import RemoteAnswer, remote_answer
 from .protocol import (
     DESCRIPTION_HEADER,
     FINAL_STATES,
     HASH_HEADER,
     OFFSET_HEADER,
     PROTOCOL_VERSION,
+    Axis,
     Health,
     ImageDescription,
     JobStatus,
@@ -41,6 +43,7 @@ from .protocol import (
     decode_array,
     describe,
     describe_array,
+    describe_volume,
     pick,
 )
 from .transport import RETRIES, Endpoint, ServiceError, Transport, own_problem
@@ -55,66 +58,6 @@ _ASKED_AGAIN = ("image_missing", "job_unknown", "stopping")
 
 
 @dataclass(frozen=True)
-class RemoteAnswer:
-    """What came back.
-
-    Attributes:
-        document: exactly result.json; `input.file` is None, since names of files are not sent.
-        masks: bool (1, H, W) of each finding.
-        similarity: float32 (1, H, W), 0..1, or None if it was not asked for.
-        slice: where the arrays lie along the image's first axis.
-    """
-
-    document: dict[str, Any]
-    masks: tuple[NDArray[np.bool_], ...]
-    similarity: NDArray[np.float32] | None
-    slice: int
-
-    def to_result(self, case: Case) -> Result:
-        """The same as a `Result` about the Case that was asked about; numbers have six digits.
-
-        Raises:
-            Sim4SegError: if the similarity map was not asked for, or the case is another one.
-        """
-        if self.similarity is None:
-            raise Sim4SegError("ask with similarity='float32' to get a complete result")
-        if self.similarity.shape[1:] != case.size:
-            raise Sim4SegError("this answer is about an image of another size")
-        document = self.document
-        return Result(
-            case=case,
-            query=Query(document["query"]),
-            diagnosis=_diagnosis(document["diagnosis"]),
-            reasoning=document["reasoning"],
-            findings=tuple(
-                _finding(entry, mask)
-                for entry, mask in zip(document["findings"], self.masks, strict=True)
-            ),
-            similarity=self.similarity[0],
-            model=ModelIdentity(**document["model"]),
-            timing=document["timing"],
-            warnings=tuple(document["warnings"]),
-            claims=tuple(CheckedClaim(**claim) for claim in document["claims"]),
-        )
-
-
-def _diagnosis(values: Mapping[str, Any]) -> Diagnosis:
-    others = tuple((item["label"], item["confidence"]) for item in values["alternatives"])
-    return Diagnosis(values["label"], values["confidence"], others, values["uncertain"])
-
-
-def _finding(values: Mapping[str, Any], mask: NDArray[np.bool_]) -> Finding:
-    return Finding(
-        values["label"],
-        values["present"],
-        values["confidence"],
-        mask[0],
-        values["measurements"],
-        values["mask_confidence"],
-    )
-
-
-@dataclass(frozen=True)
 class Options:
     """How to ask; see `protocol.JobRequest`."""
 
@@ -124,6 +67,21 @@ class Options:
     similarity: SimilarityForm = "none"
     timeout_s: float | None = None
     mode: Mode | None = None
+    samples: int | None = None
+    masks: int | None = None
+    seed: int | None = None
+    candidates: bool = False
+    axis: Axis | None = None
+    scouts: int | None = None
+    key_slices: int | None = None
+
+    def asked(self) -> dict[str, Any]:
+        """What differs from the defaults: older services refuse fields that they do not know."""
+        return {
+            entry.name: getattr(self, entry.name)
+            for entry in dataclasses.fields(self)
+            if getattr(self, entry.name) != entry.default
+        }
 
 
 @dataclass(frozen=True)
@@ -217,8 +175,10 @@ class Client:
             )
         return health
 
-    def prepare(self, case: Case) -> PreparedImage:
-        """Hash a Case; nothing is sent yet."""
+    def prepare(self, case: Case | VolumeCase) -> PreparedImage:
+        """Hash an image; nothing is sent yet."""
+        if isinstance(case, VolumeCase):
+            return _prepared(*describe_volume(case))
         return _prepared(*describe(case))
 
     def prepare_volume(
@@ -228,7 +188,10 @@ class Client:
         modality: str | None = None,
         window: tuple[float, float] | None = None,
     ) -> PreparedImage:
-        """Hash a volume (k, j, i) or (k, j, i, 3); ask about it with `Options.slice`."""
+        """Hash a volume (k, j, i) or (k, j, i, 3) that is no VolumeCase.
+
+        Ask about it with `Options.slice` or, if it has a geometry, with `Options.mode`.
+        """
         return _prepared(*describe_array(voxels, geometry, modality, window))
 
     def send(self, image: PreparedImage, progress: Progress | None = None) -> None:
@@ -258,7 +221,7 @@ class Client:
 
     def ask(
         self,
-        image: Case | PreparedImage,
+        image: Case | VolumeCase | PreparedImage,
         query: str,
         options: Options | None = None,
         progress: Progress | None = None,
@@ -268,14 +231,16 @@ class Client:
         Should the service be restarted or drop the image meanwhile, the image is sent again and
         the query asked again.
 
+        Args:
+            image: one that will be asked about again is best prepared.
+            options: with the mode `slices`, the answer is about the volume as a whole.
+
         Raises:
             ServiceError: if it cannot be answered.
         """
-        prepared = self.prepare(image) if isinstance(image, Case) else image
-        chosen = dataclasses.asdict(options or Options())
+        prepared = image if isinstance(image, PreparedImage) else self.prepare(image)
         body = {
-            # Services of an earlier minor version refuse fields that they do not know.
-            **{name: value for name, value in chosen.items() if value is not None},
+            **(options or Options()).asked(),
             "image": prepared.hash,
             "query": query,
             "partial_masks": progress is not None,
@@ -312,7 +277,7 @@ class Client:
             raise
         if status.problem is not None:
             raise ServiceError(status.problem)
-        return _answer(self._transport.request("GET", f"/v1/jobs/{status.id}/result").json())
+        return remote_answer(self._transport.request("GET", f"/v1/jobs/{status.id}/result").json())
 
     def _news(self, status: JobStatus, progress: Progress | None) -> JobStatus:
         if progress is not None:
@@ -418,29 +383,6 @@ def _progress(status: JobStatus) -> ClientProgress:
         status.ahead,
         None if mask is None else decode_array(mask),
     )
-
-
-def _answer(values: Mapping[str, Any]) -> RemoteAnswer:
-    try:
-        similarity = values["similarity"]
-        return RemoteAnswer(
-            document=values["result"],
-            masks=tuple(decode_array(pick(WireArray, mask)) for mask in values["masks"]),
-            similarity=None if similarity is None else _similarity(pick(WireArray, similarity)),
-            slice=values["slice"],
-        )
-    except KeyError:
-        raise own_problem(
-            "version",
-            "The service's result cannot be read",
-            "Use the same version of Sim4Seg on both sides.",
-        ) from None
-
-
-def _similarity(wire: WireArray) -> NDArray[np.float32]:
-    array = decode_array(wire)
-    scale = np.float32(255 if array.dtype == np.uint8 else 1)
-    return np.asarray(array / scale, np.float32)
 
 
 def _events(response: requests.Response) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import __version__
+from . import modes
 from .config import ServiceConfig
 from .images import ImageStore, Room
 from .jobs import Job, JobBoard, with_partial_mask
@@ -21,7 +22,6 @@ from .protocol import (
     ImageStatus,
     JobRequest,
     JobStatus,
-    Mode,
     ModelStatus,
 )
 from .scheduling import Homes, Lane
@@ -29,8 +29,6 @@ from .uploads import PrivateFolder, Uploads
 from .worker import DeviceWorker
 
 SWEEP_SECONDS = 0.5
-MODES: tuple[Mode, ...] = ("slice",)
-"""What jobs may be about here; see `JobRequest.mode`."""
 
 
 class Hub:
@@ -94,9 +92,7 @@ class Hub:
         image = self.images.get(request.image)
         if image is None:
             raise refuse("image_missing", "The image is not here, or not any more.")
-        if request.mode not in (None, *MODES):
-            raise refuse("unsupported", f"mode: this service has {', '.join(MODES)}.")
-        image.case(request.slice)
+        modes.check(request, image)
         model, _ = self.catalog.source(request.model)
         worker = self._worker(request)
         job, is_new = self.board.add(lane, request, image, model, worker.device)
@@ -119,8 +115,9 @@ class Hub:
     def status(self, job: Job, with_mask: bool = False) -> JobStatus:
         """A job as its owner sees it."""
         worker = self.workers[job.device]
-        ahead = worker.queue.ahead(job) if job.state == "queued" else None
-        status = self.board.status(job, ahead, worker.remaining(job, ahead))
+        before = worker.queue.before(job) if job.state == "queued" else None
+        ahead = None if before is None else len(before)
+        status = self.board.status(job, ahead, worker.remaining(job, before))
         return with_partial_mask(status, job) if with_mask else status
 
     def image_status(self, digest: str) -> ImageStatus:
@@ -147,7 +144,7 @@ class Hub:
             jobs=len(self.board.active()),
             images=len(self.images),
             image_bytes=self.images.size,
-            modes=list(MODES),
+            modes=list(modes.MODES),
         )
 
     def _changed(self, job: Job) -> None:

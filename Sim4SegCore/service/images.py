@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import zlib
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..case import Case
+from ..volume.case import VolumeCase
 from .caching import ByteCache
 from .problems import refuse
 from .protocol import ImageDescription, ImageStatus, content_hash
@@ -48,6 +50,33 @@ class StoredImage:
             self.voxels[index],
             geometry=None if geometry is None else geometry.at_slice(index),
             modality=description.modality,
+            window=None if window is None else (window[0], window[1]),
+        )
+
+    def volume(self) -> VolumeCase:
+        """All of it as a VolumeCase; checked once, since that reads every voxel.
+
+        Raises:
+            ServiceProblemError: if it came without a geometry.
+            Sim4SegError: if it is no volume that can be looked at.
+        """
+        return self._volume
+
+    @functools.cached_property
+    def _volume(self) -> VolumeCase:
+        description = self.description
+        if description.geometry is None:
+            raise refuse(
+                "unsupported",
+                "The image came without a geometry; send a volume with spacing, origin and "
+                "direction.",
+            )
+        window = description.window
+        return VolumeCase(
+            self.voxels,
+            description.geometry.whole(),
+            modality=description.modality,
+            body_part=description.body_part,
             window=None if window is None else (window[0], window[1]),
         )
 

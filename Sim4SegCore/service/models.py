@@ -6,18 +6,26 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..case import Case, Result
 from ..progress import Progress
+from ..scaling_config import ScalingConfig
+from ..volume import SliceOptions, VolumeCase, VolumeResult
 from .problems import refuse
 from .protocol import NAME_PATTERN
 
+if TYPE_CHECKING:
+    from .serving import ServedSim4Seg
+
 
 class Predictor(Protocol):
-    """What the service needs of `Sim4Seg`."""
+    """What the service needs of `Sim4Seg`, and the scaling that it does by itself."""
 
     progress: Progress
+
+    @property
+    def scaling(self) -> ScalingConfig: ...
 
     @property
     def encoded(self) -> Any: ...
@@ -27,7 +35,11 @@ class Predictor(Protocol):
 
     def set_image(self, image: Case) -> None: ...
 
-    def ask(self, query: str) -> Result: ...
+    def ask(self, query: str, scaling: ScalingConfig | None = None) -> Result: ...
+
+    def segment_volume(
+        self, volume: VolumeCase, query: str, options: SliceOptions | None = None
+    ) -> VolumeResult: ...
 
 
 Load = Callable[[str | None, str], Predictor]
@@ -36,9 +48,10 @@ Load = Callable[[str | None, str], Predictor]
 
 def load_sim4seg(source: str | None, device: str) -> Predictor:
     """The real thing; imports torch, so it is called on the worker's thread."""
-    from ..predictor import Sim4Seg
+    from .serving import ServedSim4Seg
 
-    return Sim4Seg.from_pretrained(source, device=device)
+    # What from_pretrained returns is of the class that it is called on.
+    return cast("ServedSim4Seg", ServedSim4Seg.from_pretrained(source, device=device))
 
 
 class ModelCatalog:

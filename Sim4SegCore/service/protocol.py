@@ -16,6 +16,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,11 +27,14 @@ from numpy.typing import NDArray
 
 from ..case import MAX_QUERY_CHARACTERS, Case, Geometry
 from ..errors import Sim4SegError
+from ..scaling_config import MAX_MASKS, MAX_SAMPLES
+from ..volume.case import VolumeCase
 
-PROTOCOL_VERSION = "1.0"
+PROTOCOL_VERSION = "1.1"
 HASH_PATTERN = "^[0-9a-f]{64}$"
 ID_PATTERN = "^[0-9a-f]{32}$"
 NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+BODY_PART_PATTERN = "^[a-z0-9][a-z0-9 _/-]{0,63}$"
 NO_CONTROL_PATTERN = "^[^\\x00]*$"
 
 CLIENT_HEADER = "Sim4Seg-Client"
@@ -40,6 +44,9 @@ OFFSET_HEADER = "Upload-Offset"
 
 MAX_SIDE = 65_536
 MAX_TIMEOUT_S = 3600.0
+MAX_KEY_SLICES = 64
+MAX_SEED = 2**53 - 1
+"""Larger numbers do not survive JSON everywhere."""
 
 DType = Literal[
     "bool",
@@ -59,6 +66,7 @@ FINAL_STATES: tuple[JobState, ...] = ("done", "failed", "cancelled")
 SimilarityForm = Literal["none", "uint8", "float32"]
 Mode = Literal["slice", "slices", "volume"]
 """How much of an image one job is about: one slice, all one by one, or all at once."""
+Axis = Literal["auto", "axial", "coronal", "sagittal", "i", "j", "k"]
 Encoding = Literal["raw", "zlib", "packbits+zlib"]
 
 T = TypeVar("T")
@@ -100,6 +108,11 @@ class WireGeometry:
         rows = (geometry.spacing, geometry.origin, geometry.direction)
         return cls(*([float(number) for number in row] for row in rows))
 
+    def whole(self) -> Geometry:
+        """As a Case has it."""
+        (i, j, k), (x, y, z) = self.spacing, self.origin
+        return Geometry((i, j, k), (x, y, z), tuple(self.direction))
+
     def at_slice(self, index: int) -> Geometry:
         """The geometry of one slice: the origin moves along the third axis."""
         step = index * self.spacing[2]
@@ -116,6 +129,7 @@ class ImageDescription:
         shape: (slices, rows, columns); a picture is one slice.
         channels: 1 for grey, 3 for RGB, which comes last.
         window: (centre, width), if the file proposes one.
+        body_part: DICOM's body part in lower case; chooses the window of a CT volume.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -128,6 +142,7 @@ class ImageDescription:
     geometry: WireGeometry | None = None
     modality: Annotated[str, Limits(pattern="^[A-Z]{1,16}$")] | None = None
     window: Annotated[list[Finite], Limits(min_length=2, max_length=2)] | None = None
+    body_part: Annotated[str, Limits(pattern=BODY_PART_PATTERN)] | None = None
 
     @property
     def array_shape(self) -> tuple[int, ...]:
@@ -140,8 +155,10 @@ class ImageDescription:
         return math.prod(self.array_shape) * np.dtype(self.dtype).itemsize
 
     def canonical(self) -> bytes:
-        """The one spelling that is hashed."""
+        """The one spelling that is hashed; services of protocol 1.0 know no body part."""
         values = dataclasses.asdict(self)
+        if self.body_part is None:
+            del values["body_part"]
         return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -151,14 +168,18 @@ class JobRequest:
 
     Attributes:
         image: the image's hash.
-        slice: of a volume, counted from 0.
+        slice: of a volume, counted from 0; only with the mode `slice`.
         model: one of `Health.models`; None is the first.
         device: one of `Health.devices`; None is the one with the shortest queue.
-        similarity: form in which the similarity map comes with the result.
+        similarity: form in which the similarity map comes with the result, if there is one.
         partial_masks: whether events carry a first mask, where there is one.
         timeout_s: seconds from now, waiting included, after which the job fails.
         mode: one of `Health.modes`; None is `slice`.
         key: chosen by the client; the same key is the same job, so that asking again is safe.
+        samples, masks, seed: see `ScalingConfig`; only with the mode `slice`; None is as the
+            model says.
+        candidates: whether the masks that were combined come with the result.
+        axis, scouts, key_slices: see `volume.SliceOptions`; only with the mode `slices`.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -173,6 +194,13 @@ class JobRequest:
     timeout_s: Annotated[float, Limits(gt=0, le=MAX_TIMEOUT_S, allow_inf_nan=False)] | None = None
     mode: Mode | None = None
     key: Name | None = None
+    samples: Annotated[int, Limits(ge=1, le=MAX_SAMPLES)] | None = None
+    masks: Annotated[int, Limits(ge=1, le=MAX_MASKS)] | None = None
+    seed: Annotated[int, Limits(ge=-MAX_SEED, le=MAX_SEED)] | None = None
+    candidates: bool = False
+    axis: Axis | None = None
+    scouts: Annotated[int, Limits(ge=1, le=MAX_KEY_SLICES)] | None = None
+    key_slices: Annotated[int, Limits(ge=1, le=MAX_KEY_SLICES)] | None = None
 
 
 @dataclass(frozen=True)
@@ -254,11 +282,15 @@ class ResultMessage:
     """A finished job.
 
     Attributes:
-        result: exactly result.json, see `output.result_to_dict`.
-        masks: bool (1, rows, columns) of each finding, in the order of `result["findings"]`.
-        similarity: float32 or uint8 (255 is 1) (1, rows, columns), if asked for.
+        result: exactly result.json, see `output.result_to_dict` and, of the mode `slices`,
+            `volume.output.volume_result_to_dict`.
+        masks: bool of each finding, in the order of `result["findings"]`: (1, rows, columns) of a
+            slice, (slices, rows, columns) of a volume.
+        similarity: float32 or uint8 (255 is 1) (1, rows, columns), if asked for; None of a volume.
         slice: where the arrays lie along the image's first axis.
         geometry: of the whole image.
+        candidates: bool (1, rows, columns) each, in the order of `result["samples"]["masks"]`, if
+            asked for; none where a single mask was drawn.
     """
 
     job: str
@@ -268,6 +300,7 @@ class ResultMessage:
     similarity: WireArray | None
     slice: int
     geometry: WireGeometry | None
+    candidates: list[WireArray] | None = None
 
 
 @dataclass(frozen=True)
@@ -323,11 +356,20 @@ def describe(case: Case) -> tuple[ImageDescription, NDArray[Any]]:
     return describe_array(case.image[np.newaxis], case.geometry, case.modality, case.window)
 
 
+def describe_volume(volume: VolumeCase) -> tuple[ImageDescription, NDArray[Any]]:
+    """A VolumeCase as it is sent; see `describe`. An odd body part is left out."""
+    part = volume.body_part
+    if part is not None and re.fullmatch(BODY_PART_PATTERN, part) is None:
+        part = None
+    return describe_array(volume.voxels, volume.geometry, volume.modality, volume.window, part)
+
+
 def describe_array(
     voxels: NDArray[Any],
     geometry: Geometry | None = None,
     modality: str | None = None,
     window: tuple[float, float] | None = None,
+    body_part: str | None = None,
 ) -> tuple[ImageDescription, NDArray[Any]]:
     """A volume (k, j, i) or (k, j, i, 3) as it is sent; see `describe`."""
     if voxels.dtype.name not in get_args(DType):
@@ -341,6 +383,7 @@ def describe_array(
         geometry=None if geometry is None else WireGeometry.of(geometry),
         modality=modality,
         window=None if window is None else [float(number) for number in window],
+        body_part=body_part,
     )
     return description, np.ascontiguousarray(voxels, voxels.dtype.newbyteorder("<"))
 

@@ -13,13 +13,13 @@ import threading
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from ..case import Case
 from ..errors import Sim4SegError
 from ..ray_cluster import LOCAL, check_machines, connected, places_for_models
+from ..scaling_config import ScalingConfig
 from .config import ServiceLimits
 from .models import Load, Predictor
 from .remote import RemotePredictor, ReplicaLostError
-from .replica import Failure, Message, Replica
+from .replica import Asked, Failure, Message, Replica
 
 LOG = logging.getLogger(__name__)
 PREFIX = "ray:"
@@ -110,18 +110,16 @@ class _ServeChannel:
         self._replicas = replicas
         self._name = name
 
-    def prepare(self, source: str | None) -> Failure | None:
+    def prepare(self, source: str | None) -> ScalingConfig | Failure:
         handle = self._replicas.handle(self._name)
         with _lost_is_lost():
-            failure: Failure | None = handle.prepare.remote(source).result()
-        return failure
+            prepared: ScalingConfig | Failure = handle.prepare.remote(source).result()
+        return prepared
 
-    def ask(
-        self, source: str | None, image: str, case: Case | None, query: str
-    ) -> Generator[Message, None, None]:
+    def ask(self, asked: Asked) -> Generator[Message, None, None]:
         handle = self._replicas.handle(self._name).options(stream=True)
         with _lost_is_lost():
-            response = handle.ask.remote(source, image, case, query)
+            response = handle.ask.remote(asked)
             try:
                 yield from response
             finally:

@@ -7,6 +7,7 @@ it says goes as messages through one stream, so that only what is known to be pi
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +18,8 @@ from typing import Any
 from ..case import Case, Result
 from ..errors import Sim4SegError
 from ..progress import Step
+from ..scaling_config import ScalingConfig
+from ..volume import SliceOptions, VolumeCase, VolumeResult
 from .caching import ByteCache, bytes_within
 from .models import Load, ModelShelf, Predictor
 from .out_of_memory import is_out_of_memory
@@ -37,7 +40,44 @@ class Failure:
     sentence: str = ""
 
 
-Message = Step | Result | Failure | None
+@dataclass(frozen=True)
+class Asked:
+    """One query, as it travels.
+
+    Attributes:
+        source: of the model, see `models.Load`.
+        image: names the image from now on.
+        case: the image; None if it was sent before. Volumes are always sent: they are not kept.
+        options: in the predictor's words; None as the model says.
+    """
+
+    source: str | None
+    image: str
+    case: Case | VolumeCase | None
+    query: str
+    options: ScalingConfig | SliceOptions | None = None
+
+
+@dataclass(frozen=True)
+class VolumeReply:
+    """A VolumeResult on its way, without the volume: whoever asked has it."""
+
+    kind: type[VolumeResult]
+    fields: dict[str, Any]
+
+    @classmethod
+    def of(cls, result: VolumeResult) -> VolumeReply:
+        """Take a result apart."""
+        names = [entry.name for entry in dataclasses.fields(result) if entry.name != "case"]
+        return cls(type(result), {name: getattr(result, name) for name in names})
+
+    def about(self, volume: VolumeCase) -> VolumeResult:
+        """The result again."""
+        return self.kind(case=volume, **self.fields)
+
+
+Reply = Result | VolumeReply | Failure
+Message = Step | Reply | None
 """None is a sign of life: whoever listens can see that it was cancelled."""
 
 
@@ -53,8 +93,8 @@ class Replica:
         self._encoded: ByteCache[tuple[str | None, str], Any] = ByteCache(encoded_bytes)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
 
-    async def prepare(self, source: str | None) -> Failure | None:
-        """Load a model; None if that went well."""
+    async def prepare(self, source: str | None) -> ScalingConfig | Failure:
+        """Load a model, and say what it does where nobody asks for more."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._prepare, source)
 
@@ -62,16 +102,8 @@ class Replica:
         """Of this process."""
         return os.getpid()
 
-    async def ask(
-        self, source: str | None, image: str, case: Case | None, query: str
-    ) -> AsyncIterator[Message]:
-        """Answer a query; the last message is a Result or a Failure.
-
-        Args:
-            source: of the model, see `models.Load`.
-            image: names the image from now on.
-            case: the image; None if it was sent before.
-        """
+    async def ask(self, asked: Asked) -> AsyncIterator[Message]:
+        """Answer a query; the last message is a Reply."""
         loop = asyncio.get_running_loop()
         messages: asyncio.Queue[Message] = asyncio.Queue()
         ended = threading.Event()
@@ -81,7 +113,7 @@ class Replica:
                 raise EndedError
             loop.call_soon_threadsafe(messages.put_nowait, message)
 
-        work = loop.run_in_executor(self._thread, self._answer, source, image, case, query, say)
+        work = loop.run_in_executor(self._thread, self._answer, asked, say)
         try:
             while not work.done() or not messages.empty():
                 try:
@@ -94,12 +126,11 @@ class Replica:
 
     # ----------------------------------------------------------------- the model's thread
 
-    def _prepare(self, source: str | None) -> Failure | None:
+    def _prepare(self, source: str | None) -> ScalingConfig | Failure:
         try:
-            self._predictor(source)
+            return self._predictor(source).scaling
         except Exception as error:
             return _failure(error)
-        return None
 
     def _predictor(self, source: str | None) -> Predictor:
         predictor, is_new = self._shelf.get(source or "embedded", source)
@@ -108,20 +139,17 @@ class Replica:
             self._encoded.clear()
         return predictor
 
-    def _answer(
-        self,
-        source: str | None,
-        image: str,
-        case: Case | None,
-        query: str,
-        say: Callable[[Message], None],
-    ) -> Result | Failure | None:
+    def _answer(self, asked: Asked, say: Callable[[Message], None]) -> Reply | None:
         try:
-            predictor = self._predictor(source)
-            encoded = self._encoded.get((source, image))
-            if encoded is None and case is None:
-                return Failure("image_missing")
-            return self._ask(predictor, (source, image), encoded, case, query, say)
+            predictor = self._predictor(asked.source)
+            predictor.progress = say
+            try:
+                if isinstance(asked.case, VolumeCase):
+                    return _ask_volume(predictor, asked.case, asked)
+                return self._ask(predictor, asked)
+            finally:
+                predictor.progress = _ignore
+                predictor.encoded = None
         except EndedError:
             return None
         except Exception as error:
@@ -129,28 +157,25 @@ class Replica:
                 self._encoded.clear()
             return _failure(error)
 
-    def _ask(
-        self,
-        predictor: Predictor,
-        key: tuple[str | None, str],
-        encoded: Any,
-        case: Case | None,
-        query: str,
-        say: Callable[[Message], None],
-    ) -> Result:
-        predictor.progress = say
-        try:
-            if encoded is not None:
-                predictor.encoded = encoded
-            elif case is not None:
-                predictor.set_image(case)
-            result = predictor.ask(query)
-            # Put again after every query: tiles may have been added.
-            self._encoded.put(key, predictor.encoded, bytes_within(predictor.encoded))
-            return result
-        finally:
-            predictor.progress = _ignore
-            predictor.encoded = None
+    def _ask(self, predictor: Predictor, asked: Asked) -> Result | Failure:
+        key = (asked.source, asked.image)
+        encoded = self._encoded.get(key)
+        if encoded is not None:
+            predictor.encoded = encoded
+        elif isinstance(asked.case, Case):
+            predictor.set_image(asked.case)
+        else:
+            return Failure("image_missing")
+        scaling = asked.options if isinstance(asked.options, ScalingConfig) else None
+        result = predictor.ask(asked.query, scaling)
+        # Put again after every query: tiles may have been added.
+        self._encoded.put(key, predictor.encoded, bytes_within(predictor.encoded))
+        return result
+
+
+def _ask_volume(predictor: Predictor, volume: VolumeCase, asked: Asked) -> VolumeReply:
+    options = asked.options if isinstance(asked.options, SliceOptions) else None
+    return VolumeReply.of(predictor.segment_volume(volume, asked.query, options))
 
 
 def _failure(error: Exception) -> Failure:

@@ -7,9 +7,11 @@ import json
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..case import Result
 from ..output import result_to_dict
+from ..volume import VolumeResult
 from .jobs import Job
 from .protocol import (
     PROTOCOL_VERSION,
@@ -20,18 +22,39 @@ from .protocol import (
 )
 
 
-def result_message(job: Job, result: Result) -> bytes:
+def result_message(job: Job, result: Result | VolumeResult) -> bytes:
     """ResultMessage as JSON."""
+    request = job.request
+    if isinstance(result, VolumeResult):
+        # Where the rest of a volume's room is imported, torch is there.
+        from ..volume.output import volume_result_to_dict
+
+        document = volume_result_to_dict(result)
+        similarity, candidates = None, None
+    else:
+        document = result_to_dict(result)
+        similarity = _similarity(result, request.similarity)
+        candidates = _candidates(result) if request.candidates else None
     message = ResultMessage(
         job=job.id,
         protocol=PROTOCOL_VERSION,
-        result=result_to_dict(result),
-        masks=[encode_array(finding.mask[np.newaxis]) for finding in result.findings],
-        similarity=_similarity(result, job.request.similarity),
-        slice=job.request.slice or 0,
+        result=document,
+        masks=[_planes(finding.mask) for finding in result.findings],
+        similarity=similarity,
+        slice=request.slice or 0,
         geometry=job.image.description.geometry,
+        candidates=candidates,
     )
     return json.dumps(shallow(message), allow_nan=False, ensure_ascii=False).encode()
+
+
+def _planes(mask: NDArray[np.bool_]) -> WireArray:
+    """Of a slice or a volume, with the axis of slices first."""
+    return encode_array(mask if mask.ndim == 3 else mask[np.newaxis])
+
+
+def _candidates(result: Result) -> list[WireArray]:
+    return [_planes(candidate.mask) for candidate in result.samples.masks]
 
 
 def _similarity(result: Result, form: SimilarityForm) -> WireArray | None:

@@ -65,12 +65,14 @@ class FairQueue(Generic[T]):
                 del self._owners[owner]
             return True
 
-    def ahead(self, item: T) -> int | None:
-        """How many items will be taken before this one; None if it is not waiting."""
+    def before(self, item: T) -> list[T] | None:
+        """The items that will be taken before this one; None if it is not waiting."""
+        earlier: list[T] = []
         with self._ready:
-            for place, waiting in enumerate(self._order()):
+            for waiting in self._order():
                 if waiting is item:
-                    return place
+                    return earlier
+                earlier.append(waiting)
         return None
 
     def close(self) -> None:

@@ -6,18 +6,21 @@ import gc
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
+from ..case import Result
 from ..errors import Sim4SegError
 from ..progress import Step
+from ..volume import VolumeResult
 from .caching import ByteCache, bytes_within
 from .config import ServiceLimits
 from .jobs import Job, JobBoard, JobEndedError
 from .models import Load, ModelCatalog, ModelShelf, Predictor
+from .modes import VOLUMETRIC, mode_of, scaling
 from .out_of_memory import is_out_of_memory
 from .problems import ServiceProblemError, problem
-from .protocol import DeviceStatus, ModelStatus
+from .protocol import DeviceStatus, Mode, ModelStatus
 from .results import result_message
 from .scheduling import FairQueue
 
@@ -26,15 +29,24 @@ STUCK_SECONDS = 10.0
 SMOOTHING = 0.3
 
 
-@dataclass
 class _Pace:
-    """Seconds per job, as they have been lately."""
+    """Seconds per slice that a job of each mode looks at, as they have been lately."""
 
-    seconds: float | None = None
+    def __init__(self) -> None:
+        self._seconds: dict[Mode, float] = {}
 
-    def learn(self, seconds: float) -> None:
-        known = seconds if self.seconds is None else self.seconds
-        self.seconds = known + SMOOTHING * (seconds - known)
+    def learn(self, job: Job, seconds: float) -> None:
+        mode = mode_of(job.request)
+        lately = seconds / _slices(job)
+        known = self._seconds.get(mode, lately)
+        self._seconds[mode] = known + SMOOTHING * (lately - known)
+
+    def usual(self, jobs: Sequence[Job]) -> float | None:
+        """Seconds of all of them together; None if one is of a mode never seen."""
+        known = [self._seconds.get(mode_of(job.request)) for job in jobs]
+        if None in known:
+            return None
+        return sum((pace or 0.0) * _slices(job) for pace, job in zip(known, jobs, strict=True))
 
 
 class DeviceWorker:
@@ -102,16 +114,27 @@ class DeviceWorker:
         names = self._catalog.names()
         return [ModelStatus(name, [self.device] if name in loaded else []) for name in names]
 
-    def remaining(self, job: Job, ahead: int | None) -> float | None:
-        """Estimated seconds to a job's end: by its own pace, else by that of others."""
-        usual = self._pace.seconds
+    def remaining(self, job: Job, before: Sequence[Job] | None) -> float | None:
+        """Estimated seconds to a job's end: by its own pace, else by that of others.
+
+        Args:
+            before: jobs that wait and come first; None if this one does not wait.
+        """
         if job.is_final:
             return 0.0
-        if job.started is None:
-            return None if usual is None or ahead is None else (ahead + 1) * usual
-        spent = time.monotonic() - job.started
+        if job.started is not None:
+            return self._rest(job)
+        current = self._current
+        running = 0.0 if current is None or current.started is None else self._rest(current)
+        waiting = None if before is None else self._pace.usual([*before, job])
+        return None if running is None or waiting is None else running + waiting
+
+    def _rest(self, job: Job) -> float | None:
+        """Of a job that was started."""
+        spent = time.monotonic() - (job.started or 0.0)
         if job.fraction > 0.1:
             return spent * (1 - job.fraction) / job.fraction
+        usual = self._pace.usual([job])
         return None if usual is None else max(0.0, usual - spent)
 
     def _work(self) -> None:
@@ -155,7 +178,7 @@ class DeviceWorker:
                     self._make_room(job.model)
                     if attempt == 2:
                         self._board.fail(job, _out_of_memory(self.device))
-            self._pace.learn(time.monotonic() - began)
+            self._pace.learn(job, time.monotonic() - began)
         except JobEndedError:
             LOG.info("a job was ended after %.2f s", time.monotonic() - began)
         except ServiceProblemError as error:
@@ -166,7 +189,6 @@ class DeviceWorker:
     def _answer(self, job: Job) -> None:
         predictor = self._predictor(job)
         self._board.check(job)
-        key = (job.model, job.image.hash, job.request.slice or 0)
         place = _place(predictor)
 
         def report(step: Step) -> None:
@@ -174,22 +196,30 @@ class DeviceWorker:
 
         predictor.progress = report
         try:
-            encoded = self._encoded.get(key)
-            if encoded is None:
-                predictor.set_image(job.image.case(job.request.slice))
-            else:
-                predictor.encoded = encoded
-            result = predictor.ask(job.request.query)
+            result = self._ask(predictor, job)
             if _place(predictor) != place:
                 # It fell back to another device, where what was encoded is of no use.
                 self._encoded.clear()
-            # Put again after every query: tiles may have been added.
-            self._encoded.put(key, predictor.encoded, bytes_within(predictor.encoded))
         finally:
             predictor.progress = _ignore
             predictor.encoded = None
         self._board.check(job)
         self._board.finish(job, result_message(job, result))
+
+    def _ask(self, predictor: Predictor, job: Job) -> Result | VolumeResult:
+        request = job.request
+        if (options := VOLUMETRIC.get(mode_of(request))) is not None:
+            return predictor.segment_volume(job.image.volume(), request.query, options(request))
+        key = (job.model, job.image.hash, request.slice or 0)
+        encoded = self._encoded.get(key)
+        if encoded is None:
+            predictor.set_image(job.image.case(request.slice))
+        else:
+            predictor.encoded = encoded
+        result = predictor.ask(request.query, scaling(request, predictor.scaling))
+        # Put again after every query: tiles may have been added.
+        self._encoded.put(key, predictor.encoded, bytes_within(predictor.encoded))
+        return result
 
     def _predictor(self, job: Job) -> Predictor:
         name, source = self._catalog.source(job.model)
@@ -207,6 +237,10 @@ class DeviceWorker:
         self._encoded.clear()
         self._shelf.keep_only(model)
         gc.collect()
+
+
+def _slices(job: Job) -> int:
+    return job.image.description.shape[0] if mode_of(job.request) in VOLUMETRIC else 1
 
 
 def _ignore(step: Step) -> None:

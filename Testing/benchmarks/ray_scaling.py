@@ -5,8 +5,8 @@
 Each run is the whole command in a process of its own, with one thread for each model: with and
 without Ray, and with each number of workers. Beside the time of the command stands the time from
 its first to its last answer, which leaves out how long Python, Ray and the model take to start.
-The tables of results must be the same. Prints a table; asserts nothing else. Measure on a machine
-that does nothing else: cores in use show as missing speed.
+The tables of results must be the same. Prints a table; asserts nothing else. Takes two or three
+minutes on two cores that do nothing else; cores in use show as missing speed.
 """
 
 from __future__ import annotations
@@ -43,15 +43,21 @@ def measure(name: str, cohort: Path, out: Path, options: list[str]) -> Measured:
     manifest = out / "manifest.jsonl"
     started = time.perf_counter()
     first = 0.0
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
+    print(f"{name} …", file=sys.stderr, flush=True)
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=said
+        ) as process,
+    ):
         while process.poll() is None:
             if not first and manifest.exists() and manifest.stat().st_size:
                 first = time.perf_counter()
             time.sleep(POLL_S)
-    if process.returncode:
-        raise SystemExit(f"{name}: the batch ended with {process.returncode}")
+        if process.returncode:
+            said.seek(0)
+            last_words = said.read().strip().splitlines()[-1:]
+            raise SystemExit(f"{name}: ended with {process.returncode} {' '.join(last_words)}")
     last = time.perf_counter() - (time.time() - manifest.stat().st_mtime)
     table = (out / "results.csv").read_bytes()
     return Measured(name, time.perf_counter() - started, last - first, table)

@@ -2,10 +2,11 @@
 
     python Testing/benchmarks/service_overhead.py [--repeats 20] [--clients 8] [--queries 20]
 
-Prints: the second query on a cached image, direct and through a local service; the speed of
-uploads over loopback; many clients at once on images of different sizes, each answer compared
-with the direct call's, with the slowest client, the memory of the service before and after, and
-again while 200 connections say nothing. Asserts nothing but that answers are right.
+Prints: the second query on a slice of a 512x512x200 volume, direct and through a local service,
+and all slices of a smaller volume; the speed of uploads over loopback; many clients at once on
+volumes of different sizes, each answer compared with the direct call's, with the slowest client,
+the memory of the service, and again while 200 connections say nothing. Asserts nothing but that
+answers are right.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import socket
 import statistics
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -23,9 +25,11 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from Sim4SegCore import Case, Result, Sim4Seg
+from Sim4SegCore import Case, Geometry, Result, Sim4Seg
+from Sim4SegCore.encoded import EncodedImage
 from Sim4SegCore.examples import draw_phantom
-from Sim4SegCore.service import Client, LocalService
+from Sim4SegCore.service import Client, LocalService, Options
+from Sim4SegCore.volume import SliceOptions, VolumeCase, VolumeResult
 
 QUERIES = (
     "Is there a skin lesion? Segment it and tell me what it is.",
@@ -33,38 +37,70 @@ QUERIES = (
     "Is there a fracture?",
     "What do you see?",
 )
+SLICES = Options(mode="slices", key_slices=1)
 MIB = 1 << 20
 
 
-def images(count: int) -> list[Case]:
-    """Drawn lesions from 200 to 1000 pixels wide."""
-    cases = []
-    for number in range(count):
-        width = 200 + 800 * number // max(1, count - 1)
-        picture = Image.fromarray(draw_phantom(number)[0]).resize((width, width * 3 // 4))
-        cases.append(Case(np.asarray(picture)))
-    return cases
+def volume(seed: int, side: int, count: int) -> VolumeCase:
+    """A drawn lesion that wanders through slices of int16."""
+    grey = Image.fromarray(draw_phantom(seed)[0]).convert("L").resize((side, side))
+    plane = np.asarray(grey, np.int16)
+    voxels = np.stack([np.roll(plane, number, 0) for number in range(count)])
+    cosines = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    return VolumeCase(voxels, Geometry((0.7, 0.7, 2.0), (0.0, 0.0, 0.0), cosines), modality="MR")
 
 
-def compare_second_query(direct: Sim4Seg, client: Client, repeats: int) -> None:
-    """Turn by turn, so that the machine's moods meet both."""
-    case = images(8)[3]
-    prepared = client.prepare(case)
-    direct.segment(case, QUERIES[0])
-    client.ask(prepared, QUERIES[0])
-    here, there = [], []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        direct.ask(QUERIES[0])
-        here.append(time.perf_counter() - started)
-        started = time.perf_counter()
-        client.ask(prepared, QUERIES[0])
-        there.append(time.perf_counter() - started)
+def slice_of(scan: VolumeCase, index: int) -> Case:
+    """As the service looks at it."""
+    x, y, z = scan.geometry.origin
+    place = Geometry(
+        scan.geometry.spacing,
+        (x, y, z + index * scan.geometry.spacing[2]),
+        scan.geometry.direction,
+    )
+    return Case(scan.voxels[index], place, modality=scan.modality)
+
+
+def compare(name: str, direct: Callable[[], object], remote: Callable[[], object], n: int) -> None:
+    """One row for each way; turn by turn, so that the machine's moods meet both."""
+    here: list[float] = []
+    there: list[float] = []
+    for _ in range(n):
+        for work, taken in ((direct, here), (remote, there)):
+            started = time.perf_counter()
+            work()
+            taken.append(time.perf_counter() - started)
     ours, theirs = statistics.median(here), statistics.median(there)
-    print("| second query, cached image | median ms | ratio |\n|---|---|---|")
-    print(f"| direct call | {ours * 1e3:.1f} | 1 |")
-    print(f"| through the service | {theirs * 1e3:.1f} | {theirs / ours:.2f} |")
-    print(f"\noverhead {1e3 * (theirs - ours):.1f} ms\n")
+    print(f"| {name}, direct | {ours * 1e3:.1f} | 1 | |")
+    print(
+        f"| {name}, service | {theirs * 1e3:.1f} | {theirs / ours:.2f} "
+        f"| {1e3 * (theirs - ours):.1f} |",
+        flush=True,
+    )
+
+
+def overhead(direct: Sim4Seg, client: Client, repeats: int) -> None:
+    """What is asked again about a cached slice, and all slices of a volume."""
+    print("| query | median ms | ratio | overhead ms |\n|---|---|---|---|")
+    large, small = volume(0, 512, 200), volume(1, 256, 24)
+    image, other = client.prepare(large), client.prepare(small)
+    case, options = slice_of(large, 100), Options(slice=100)
+    direct.segment(case, QUERIES[0])
+    client.ask(image, QUERIES[0], options)
+    compare(
+        "second query on a slice of 512x512x200",
+        lambda: direct.ask(QUERIES[0]),
+        lambda: client.ask(image, QUERIES[0], options),
+        repeats,
+    )
+    client.send(other)
+    compare(
+        "all slices of 256x256x24",
+        lambda: direct.segment_volume(small, QUERIES[0]),
+        lambda: client.ask(other, QUERIES[0], Options(mode="slices")),
+        max(1, repeats // 7),
+    )
+    print()
 
 
 def upload_speed(client: Client, repeats: int) -> None:
@@ -89,14 +125,44 @@ def upload_speed(client: Client, repeats: int) -> None:
         )
 
 
+def question(turn: int, slices: int) -> tuple[str, Options]:
+    """Every tenth is about the whole volume, the others about four slices of it."""
+    if turn % 10 == 9:
+        return QUERIES[0], SLICES
+    place = turn % len(QUERIES)
+    return QUERIES[place], Options(slice=place * slices // len(QUERIES))
+
+
+def asked_directly(direct: Sim4Seg, scan: VolumeCase, turns: int) -> list[Result | VolumeResult]:
+    """Without the service; each slice is encoded once, as there."""
+    encoded: dict[int, EncodedImage | None] = {}
+    results: list[Result | VolumeResult] = []
+    for turn in range(turns):
+        query, options = question(turn, len(scan.voxels))
+        index = options.slice
+        if index is None:
+            results.append(direct.segment_volume(scan, query, slice_options()))
+            continue
+        if index not in encoded:
+            direct.set_image(slice_of(scan, index))
+            encoded[index] = direct.encoded
+        direct.encoded = encoded[index]
+        results.append(direct.ask(query))
+    return results
+
+
+def slice_options() -> SliceOptions:
+    """Those of SLICES."""
+    return SliceOptions(key_slices=SLICES.key_slices or 1)
+
+
 @dataclass
 class Crowd:
-    """Clients that ask at the same time."""
+    """Clients that ask at the same time, each about its own volume."""
 
     service: LocalService
-    cases: list[Case]
-    expected: list[list[Result]]
-    queries: int
+    scans: list[VolumeCase]
+    expected: list[list[Result | VolumeResult]]
     seconds: dict[int, float] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
 
@@ -104,7 +170,7 @@ class Crowd:
         """Every client in a thread of its own."""
         self.seconds.clear()
         threads = [
-            threading.Thread(target=self._ask, args=(number,)) for number in range(len(self.cases))
+            threading.Thread(target=self._ask, args=(number,)) for number in range(len(self.scans))
         ]
         for thread in threads:
             thread.start()
@@ -113,23 +179,22 @@ class Crowd:
 
     def _ask(self, number: int) -> None:
         started = time.perf_counter()
+        scan = self.scans[number]
         with self.service.client() as client:
-            prepared = client.prepare(self.cases[number])
-            for turn in range(self.queries):
-                which = turn % len(QUERIES)
-                answer = client.ask(prepared, QUERIES[which])
-                expected = self.expected[number][which]
-                same_mask = np.array_equal(answer.masks[0][0], expected.mask)
+            prepared = client.prepare(scan)
+            for turn, expected in enumerate(self.expected[number]):
+                answer = client.ask(prepared, *question(turn, len(scan.voxels)))
+                same_mask = np.array_equal(answer.masks[0].squeeze(), expected.mask.squeeze())
                 same_words = answer.document["reasoning"] == expected.reasoning
                 if not (same_mask and same_words):
-                    self.wrong.append(f"client {number}, query {which}")
+                    self.wrong.append(f"client {number}, query {turn}")
         self.seconds[number] = time.perf_counter() - started
 
     def row(self, name: str, direct_s: float) -> str:
         """One line of the table."""
         times = sorted(self.seconds.values())
         slowest, median = times[-1], statistics.median(times)
-        answered = len(times) * self.queries
+        answered = sum(len(self.expected[number]) for number in self.seconds)
         rss = psutil.Process(self.service.pid).memory_info().rss / MIB
         return (
             f"| {name} | {answered} | {len(self.wrong)} | {slowest:.1f} | {slowest / median:.2f} "
@@ -139,15 +204,11 @@ class Crowd:
 
 def many_clients(direct: Sim4Seg, service: LocalService, clients: int, queries: int) -> None:
     """The same questions one after the other in this process, then from many clients at once."""
-    cases = images(clients)
-    expected = []
+    scans = [volume(number, 128 + 48 * number, 6 + 2 * number) for number in range(clients)]
     started = time.perf_counter()
-    for case in cases:
-        direct.set_image(case)
-        answers = [direct.ask(QUERIES[turn % len(QUERIES)]) for turn in range(queries)]
-        expected.append(answers[: len(QUERIES)])
+    expected = [asked_directly(direct, scan, queries) for scan in scans]
     direct_s = time.perf_counter() - started
-    crowd = Crowd(service, cases, expected, queries)
+    crowd = Crowd(service, scans, expected)
     print(f"\ndirect calls, one after the other: {direct_s:.1f} s for {clients * queries}\n")
     print("| round | answered | wrong | s | slowest / median client | / direct | service MiB |")
     print("|---|---|---|---|---|---|---|")
@@ -173,7 +234,7 @@ def main() -> None:
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
     direct = Sim4Seg.from_pretrained(device="cpu")
     with LocalService(arguments=["--device", "cpu"]) as service, service.client() as client:
-        compare_second_query(direct, client, options.repeats)
+        overhead(direct, client, options.repeats)
         upload_speed(client, 3)
         many_clients(direct, service, options.clients, options.queries)
     print(f"\nload {os.getloadavg()[0]:.1f} at the end")

@@ -11,9 +11,14 @@ from Sim4SegCore import ModelIdentity
 class TellingPredictor(FakePredictor):
     """The model's name is the process, its revision the number of images encoded there."""
 
-    def ask(self, query):
+    def ask(self, query, scaling=None):
         self.seconds = 1.0 if "slow" in query else 0.0
-        result = super().ask(query)
+        return self._telling(super().ask(query, scaling))
+
+    def segment_volume(self, volume, query, options=None):
+        return self._telling(super().segment_volume(volume, query, options))
+
+    def _telling(self, result):
         model = ModelIdentity(str(os.getpid()), "00", str(self.encodings))
         return dataclasses.replace(result, model=model)
 

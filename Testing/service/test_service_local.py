@@ -9,12 +9,13 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
-from fakes import FakePredictor, picture
+from fakes import FakePredictor, picture, scan
 
 from Sim4SegCore import cli
-from Sim4SegCore.service import LocalService
+from Sim4SegCore.service import LocalService, Options
 from Sim4SegCore.service.transport import ServiceError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,6 +82,24 @@ def test_a_killed_service_is_restarted_and_the_query_answered(service):
         answer = client.ask(picture(), "After all?", progress=lambda step: None)
         assert answer.document["query"] == "After all?"
         assert service.pid not in (None, first)
+
+
+@pytest.mark.slow
+def test_killed_while_it_looks_at_a_volume_it_is_sent_and_asked_again(service):
+    service.seconds = 1.0
+    killed = []
+
+    def kill_once(step):
+        if step.stage == "mask" and not killed:
+            killed.append(service.pid)
+            os.kill(service.pid, signal.SIGKILL)
+
+    volume = scan()
+    expected = FakePredictor().segment_volume(volume, "All of it?")
+    with service.client() as client:
+        answer = client.ask(volume, "All of it?", Options(mode="slices"), kill_once)
+    assert killed and service.pid not in (None, *killed)
+    assert np.array_equal(answer.masks[0], expected.mask)
 
 
 @pytest.mark.slow
@@ -220,11 +239,8 @@ def test_client_and_local_service_need_neither_torch_nor_fastapi():
 
 @pytest.mark.slow
 def test_the_embedded_model_answers_as_in_the_direct_call(embedded, tmp_path):
-    import numpy as np
-
     from Sim4SegCore import Case
     from Sim4SegCore.examples import draw_phantom
-    from Sim4SegCore.service import Options
 
     case = Case(draw_phantom()[0])
     query = "Is there a skin lesion? Segment it and tell me what it is."

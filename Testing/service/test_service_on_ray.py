@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from conftest import MONITOR, running
-from fakes import FakePredictor, picture
+from fakes import FakePredictor, picture, scan
 from ray_fakes import load
 
 from Sim4SegCore import Sim4SegError
@@ -21,6 +21,8 @@ from Sim4SegCore.output import result_to_dict
 from Sim4SegCore.service.client import Options
 from Sim4SegCore.service.config import ServiceConfig, ServiceLimits
 from Sim4SegCore.service.transport import ServiceError
+from Sim4SegCore.volume import SliceOptions
+from Sim4SegCore.volume.output import volume_result_to_dict
 
 REPLICAS = ("ray:0", "ray:1")
 PATIENCE_S = 120.0
@@ -80,6 +82,28 @@ def test_protocol_and_answers_are_the_same(service):
     assert found.call("GET", "/v1/health", token=None).status_code == 401
     assert found.call("POST", "/v1/jobs", token=MONITOR, json={}).status_code == 403
     assert found.call("POST", "/v1/jobs", data=b"x" * 3000).status_code == 413
+
+
+@needs_ray
+@pytest.mark.slow
+def test_volumes_and_samples_are_answered_on_replicas(service):
+    found, _ = service
+    volume, seen = scan(8), []
+    expected = FakePredictor().segment_volume(volume, "A tumor?", SliceOptions("sagittal"))
+    with found.client() as client:
+        options = Options(mode="slices", axis="sagittal")
+        answer = client.ask(volume, "A tumor?", options, seen.append)
+        options = Options(samples=2, masks=3, seed=4, candidates=True)
+        sampled = client.ask(picture(8), "A lesion?", options)
+    document, wanted = dict(answer.document), volume_result_to_dict(expected)
+    assert document.pop("model") != wanted.pop("model")
+    assert document == wanted
+    assert np.array_equal(answer.masks[0], expected.mask)
+    assert [entry["reasoning"] for entry in sampled.document["samples"]["answers"]] == [
+        "seed 4, answer 0",
+        "seed 4, answer 1",
+    ]
+    assert len(sampled.candidates) == 3
 
 
 @needs_ray

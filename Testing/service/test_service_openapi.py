@@ -1,5 +1,6 @@
 """The OpenAPI document is what the service does, and no request brings it down."""
 
+import dataclasses
 import json
 import re
 import socket
@@ -7,11 +8,13 @@ import threading
 
 import pytest
 from conftest import TOKEN
-from fakes import FakePredictor, picture
+from fakes import FakePredictor, picture, scan
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from Sim4SegCore.service.config import ServiceConfig, ServiceLimits
+from Sim4SegCore.service.protocol import JobRequest
+from Sim4SegCore.volume.slice_view import AXIS_CHOICES
 
 schemathesis = pytest.importorskip("schemathesis")
 
@@ -133,13 +136,13 @@ def test_garbage_on_the_wire_never_gives_a_server_error(serve):
     assert running.call("GET", "/v1/health").status_code == 200
 
 
+FIELDS = [entry.name for entry in dataclasses.fields(JobRequest)]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda children: (
         st.lists(children, max_size=4)
         | st.dictionaries(
-            st.sampled_from(["image", "query", "slice", "model", "device", "key", "timeout_s"])
-            | st.text(max_size=10),
+            st.sampled_from(FIELDS) | st.text(max_size=10),
             children,
             max_size=6,
         )
@@ -152,20 +155,38 @@ JSON = st.recursive(
 def test_any_json_is_accepted_or_refused_with_a_reason(serve):
     running = serve(FakePredictor(), GENEROUS)
     with running.client() as client:
-        image = client.prepare(picture())
-        client.send(image)
-    good = {"image": image.hash, "query": "?"}
+        images = [client.prepare(picture()), client.prepare(scan())]
+        for image in images:
+            client.send(image)
+    # Most of the fields fit, so that those that do not are looked at.
+    fitting = st.fixed_dictionaries(
+        {"image": st.sampled_from([image.hash for image in images]), "query": st.just("?")},
+        optional={
+            "mode": st.sampled_from(["slice", "slices", "volume", None]),
+            "slice": st.integers(-1, 7),
+            "samples": st.integers(0, 65),
+            "masks": st.integers(0, 9),
+            "axis": st.sampled_from([*AXIS_CHOICES, "x"]),
+            "key_slices": st.integers(0, 65),
+        },
+    )
 
-    @settings(EXAMPLES, max_examples=200)
-    @given(JSON, st.booleans())
-    def check(value, on_top):
+    @settings(EXAMPLES, max_examples=300)
+    @given(fitting, JSON, st.booleans())
+    def check(good, value, on_top):
         body = {**good, **value} if on_top and isinstance(value, dict) else value
+        if not on_top and not isinstance(value, dict):
+            body = good
         reply = running.call("POST", "/v1/jobs", data=json.dumps(body).encode())
         assert reply.status_code < 500, reply.text
         if reply.status_code >= 400:
             assert reply.json()["detail"]
+        else:
+            running.call("DELETE", f"/v1/jobs/{reply.json()['id']}")
 
     check()
+    with running.client() as client:
+        assert client.ask(images[0], "Still there?").document["query"] == "Still there?"
 
 
 def test_what_is_no_http_gets_a_problem_too(serve):

@@ -1,19 +1,23 @@
 """A predictor whose model is elsewhere, with a replica in this process instead of a cluster."""
 
 import asyncio
+import pickle
 
 import numpy as np
 import pytest
-from fakes import FakePredictor, picture
+from fakes import FakePredictor, picture, scan
 from hypothesis import given
 from hypothesis import strategies as st
 
 from Sim4SegCore import Sim4SegError
+from Sim4SegCore.scaling_config import ScalingConfig
 from Sim4SegCore.service import remote
 from Sim4SegCore.service.problems import ServiceProblemError
 from Sim4SegCore.service.remote import RemotePredictor, ReplicaLostError
 from Sim4SegCore.service.replica import Replica
 from Sim4SegCore.service.scheduling import PATIENCE, Homes
+from Sim4SegCore.volume import SliceOptions
+from Sim4SegCore.volume.output import volume_result_to_dict
 
 
 class HereChannel:
@@ -31,14 +35,15 @@ class HereChannel:
     def prepare(self, source):
         return asyncio.run(self.replica.prepare(source))
 
-    def ask(self, source, image, case, query):
-        self.cases_sent += case is not None
+    def ask(self, asked):
+        asked = pickle.loads(pickle.dumps(asked))
+        self.cases_sent += asked.case is not None
         loop = asyncio.new_event_loop()
-        messages = self.replica.ask(source, image, case, query)
+        messages = self.replica.ask(asked)
         try:
             while True:
                 try:
-                    yield loop.run_until_complete(anext(messages))
+                    yield pickle.loads(pickle.dumps(loop.run_until_complete(anext(messages))))
                 except StopAsyncIteration:
                     return
                 if self.lose:
@@ -84,6 +89,35 @@ def test_an_image_travels_once_and_again_when_the_replica_is_another_one():
     channel.replica = channel.fresh()
     predictor.ask("Still?")
     assert (channel.cases_sent, fake.encodings) == (2, 2)
+
+
+def test_answers_are_sampled_as_asked_on_top_of_what_the_model_does():
+    fake = FakePredictor(scaling=ScalingConfig(masks=3))
+    predictor = RemotePredictor(channel_to(fake), None)
+    assert predictor.scaling == fake.scaling
+    predictor.set_image(picture())
+    assert len(predictor.ask("By itself?").samples.masks) == 3
+    samples = predictor.ask("As asked?", ScalingConfig(samples=2, seed=5)).samples
+    assert [answer.reasoning for answer in samples.answers] == [
+        "seed 5, answer 0",
+        "seed 5, answer 1",
+    ]
+    assert len(samples.masks) == 1
+
+
+def test_a_volume_is_segmented_elsewhere_and_survives_a_lost_replica():
+    seen = []
+    channel = channel_to(FakePredictor())
+    predictor = RemotePredictor(channel, None)
+    predictor.progress = seen.append
+    channel.lose = 1
+    options = SliceOptions(axis="coronal", key_slices=2)
+    result = predictor.segment_volume(scan(), "What?", options)
+    expected = FakePredictor().segment_volume(scan(), "What?", options)
+    assert volume_result_to_dict(result) == volume_result_to_dict(expected)
+    assert np.array_equal(result.mask, expected.mask)
+    assert result.case.voxels is not None and channel.cases_sent == 2
+    assert {step.stage for step in seen} >= {"mask", "answer"}
 
 
 def test_what_is_lost_is_asked_again_but_not_for_ever():

@@ -7,9 +7,11 @@ run(options)               does the work; raises Sim4SegError for what the user 
 """
 
 COMMANDS = (
+    "slices",
     "prepare",
     "cot",
     "review",
+    "draw",
     "train",
     "export",
     "volumetric",

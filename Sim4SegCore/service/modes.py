@@ -1,0 +1,65 @@
+"""What jobs can be about, and what they may say for each. One place, so that a mode can be added.
+
+A volumetric mode is an entry of VOLUMETRIC: its options in the predictor's own words, which
+`segment_volume` tells apart. Its fields stand in `protocol.JobRequest` and in _FIELDS.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from ..scaling_config import ScalingConfig
+from ..volume import SliceOptions
+from .images import StoredImage
+from .problems import refuse
+from .protocol import JobRequest, Mode
+
+
+def slice_options(request: JobRequest) -> SliceOptions:
+    """How a job wants a volume taken apart."""
+    asked = {name: getattr(request, name) for name in _FIELDS["slices"]}
+    return SliceOptions(**{name: value for name, value in asked.items() if value is not None})
+
+
+VOLUMETRIC: dict[Mode, Callable[[JobRequest], SliceOptions]] = {"slices": slice_options}
+_SCALING = ("samples", "masks", "seed")
+_FIELDS: dict[Mode, tuple[str, ...]] = {
+    "slice": ("slice", *_SCALING),
+    "slices": ("axis", "scouts", "key_slices"),
+}
+MODES: tuple[Mode, ...] = ("slice", *VOLUMETRIC)
+
+
+def mode_of(request: JobRequest) -> Mode:
+    """The mode of a job that may not name one."""
+    return request.mode or "slice"
+
+
+def scaling(request: JobRequest, default: ScalingConfig) -> ScalingConfig | None:
+    """What a job asks for on top of the model's own; None if nothing."""
+    asked = {name: getattr(request, name) for name in _SCALING}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    return dataclasses.replace(default, **asked) if asked else None
+
+
+def check(request: JobRequest, image: StoredImage) -> None:
+    """Refuse what cannot be answered before it waits for its turn.
+
+    Raises:
+        ServiceProblemError: if the mode is not known, or does not go with a field or the image.
+        Sim4SegError: if the model cannot look at the image.
+    """
+    mode = mode_of(request)
+    if mode not in MODES:
+        raise refuse("unsupported", f"mode: this service has {', '.join(MODES)}.")
+    for other, fields in _FIELDS.items():
+        for name in fields:
+            if other != mode and getattr(request, name) is not None:
+                raise refuse(
+                    "invalid", f"{name}: it belongs to the mode {other}; leave it out with {mode}."
+                )
+    if mode in VOLUMETRIC:
+        image.volume()
+    else:
+        image.case(request.slice)
