@@ -78,6 +78,7 @@ class VolumetricTrainingConfig:
         output: the run folder; a run that was killed is continued from it.
         data: folder with `m3ds/` and volumes; None as everywhere in training.
         volumes: folder in it that holds `images/` and `labels/` of the same names.
+        source, licence: of the volumes, for the network's card.
         targets: by name.
         crop: voxels of a training window along z, y, x, multiples of the network's stride.
         seg_width, channels, window, spacing_mm, overlap: see `VolumetricConfig`.
@@ -93,6 +94,8 @@ class VolumetricTrainingConfig:
     output: str = "runs/volumetric"
     data: str | None = None
     volumes: str = "volumes/hippocampus/train"
+    source: str = ""
+    licence: str = ""
     targets: dict[str, TargetConfig] = field(default_factory=dict)
     crop: tuple[int, ...] = (32, 48, 32)
     seg_width: int = 192

@@ -44,12 +44,16 @@ def network_of_run(config: VolumetricTrainingConfig) -> tuple[VolumetricNetwork,
     network.eval().requires_grad_(False)
     dice, found = _calibrate(network, config)
     network.config = dataclasses.replace(network.config, mask_threshold=found)
+    training = dataclasses.asdict(config)
+    for name in ("output", "data"):  # paths of the machine that trained it
+        del training[name]
     card = {
-        "data": config.volumes,
+        "source": config.source,
+        "licence": config.licence,
         "steps": saved["step"],
-        "training": dataclasses.asdict(config),
+        "training": training,
         "held_out_dice": dice,
-        "trained_at_revision": git_revision(),
+        "revision": git_revision(),
     }
     return network, card
 
