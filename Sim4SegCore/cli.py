@@ -13,6 +13,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from .batch.command import add_batch_command
 from .case import Query, Result
@@ -20,7 +21,7 @@ from .commands import serve, slices
 from .errors import Sim4SegError
 from .output import check_output_folder, result_to_dict
 from .report.wording import RESEARCH_NOTICE, diagnosis_words
-from .scaling_config import ScalingConfig
+from .scaling_config import MASK_CHOICES, ScalingConfig
 from .volume import VolumeResult
 
 EXIT_USER_ERROR = 2
@@ -55,8 +56,22 @@ def _is_interruption(error: BaseException | None) -> bool:
     return error is not None
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as all mistakes of the user are answered."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USER_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number") from None
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="sim4seg",
         description="Ask a medical image a clinical question; get a mask, a diagnosis and the "
         "reasoning.",
@@ -73,14 +88,21 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
     )
-    segment.add_argument("--slice", type=int, help="slice of a volume to look at, from 0")
+    segment.add_argument("--slice", type=_whole_number, help="slice of a volume to look at, from 0")
     segment.add_argument(
-        "--samples", type=int, metavar="M", help="answers that vote (default: as the model says)"
+        "--samples",
+        type=_whole_number,
+        metavar="M",
+        help="answers that vote (default: as the model says)",
     )
     segment.add_argument(
-        "--masks", type=int, metavar="N", help="masks that are combined (default: likewise)"
+        "--masks", type=_whole_number, metavar="N", help="masks that are combined (likewise)"
     )
-    segment.add_argument("--seed", type=int, help="of the sampled answers (default: 0)")
+    segment.add_argument(
+        "--choice",
+        help=f"which mask of several you get: {', '.join(MASK_CHOICES)} (likewise)",
+    )
+    segment.add_argument("--seed", type=_whole_number, help="of the sampled answers (default: 0)")
     slices.configure(segment)
     segment.add_argument("--json", action="store_true", help="print result.json instead of text")
     segment.add_argument(
@@ -124,7 +146,7 @@ def _segment(options: argparse.Namespace) -> None:
 
 def _scaling(options: argparse.Namespace, default: ScalingConfig) -> ScalingConfig | None:
     """What the user asked for on top of a default; None if nothing."""
-    asked = {name: getattr(options, name) for name in ("samples", "masks", "seed")}
+    asked = {name: getattr(options, name) for name in slices.SCALING}
     asked = {name: value for name, value in asked.items() if value is not None}
     return dataclasses.replace(default, **asked) if asked else None
 

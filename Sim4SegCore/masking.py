@@ -1,9 +1,10 @@
 """From the [SEG] state to masks of an image: one, or several that look at it differently.
 
-[SEG] is said before the reasoning, so its state is the same in every sampled answer: what varies
-between masks is how SAM sees the image. It sees it as it is, mirrored, and from near, where the
-first mask lies; its own three proposals follow. Thin targets are segmented in tiles, which see
-them from near already, and are drawn once.
+[SEG] is said before the reasoning, so its state is the same in every sampled answer, and RVLS2M's
+other reading is no candidate, since SAM was not taught it: what varies between masks is how SAM
+sees the image and what it proposes. It sees the image as it is and mirrored; its own proposals
+follow, which are drawn anyway, then views from near, where the first mask lies. Thin targets are
+segmented in tiles, which see them from near already, and are drawn once.
 """
 
 from __future__ import annotations
@@ -95,17 +96,17 @@ class MaskDrawer:
         if self.model.config.detail.side > 0 and grounding.detail_logits[0] > 0:
             tiled = self._tiled(image, seg_state, logits[0])
             return [DrawnMask("in tiles", tiled, estimates[0])]
-        masks = [DrawnMask("as it is", logits[0], estimates[0])]
-        if count > 1:
-            frame = image.sam_frame.mirror(columns=True)
-            masks += self._views(image, seg_state, {"mirrored": frame}, logits[0])
-        zoomed = self._zoomed_frame(image, masks) if count > 2 else None
-        if zoomed is not None:
-            views = {"zoomed": zoomed, "zoomed and mirrored": zoomed.mirror(columns=True)}
-            masks += self._views(image, seg_state, views, logits[0])
-        for name, proposal, estimate in zip(PROPOSALS, logits[1:], estimates[1:], strict=False):
-            masks.append(DrawnMask(name, proposal, estimate))
-        return masks[:count]
+        plain = DrawnMask("as it is", logits[0], estimates[0])
+        if count == 1:
+            return [plain]
+        proposed = zip(PROPOSALS, logits[1:], estimates[1:], strict=False)
+        proposals = [DrawnMask(*proposal) for proposal in proposed]
+        proposals.sort(key=lambda mask: -mask.estimated_iou)
+        views = {"mirrored": image.sam_frame.mirror(columns=True)}
+        if count > 2 + len(proposals):
+            views |= self._near(image, logits[0])
+        mirrored, *near = self._views(image, seg_state, views, logits[0])
+        return [plain, mirrored, *proposals, *near][:count]
 
     def _views(
         self, image: EncodedImage, seg_state: Tensor, views: dict[str, Frame], plain: Tensor
@@ -135,24 +136,24 @@ class MaskDrawer:
         content = torch.tensor([frame.content for frame in frames])
         return self.model.sam_embedding(pixels.to(self.model.device), None, content)
 
-    def _zoomed_frame(self, image: EncodedImage, masks: Sequence[DrawnMask]) -> Frame | None:
-        """A square window around what was drawn so far; None where it would show nothing new."""
-        logits = torch.stack([mask.logits for mask in masks]).mean(0)
-        drawn = logits.sigmoid() > self.model.config.mask_threshold
+    def _near(self, image: EncodedImage, plain: Tensor) -> dict[str, Frame]:
+        """Square windows around what was drawn; none where they would show nothing new."""
+        drawn = plain.sigmoid() > self.model.config.mask_threshold
         rows, columns = drawn.any(1).nonzero()[:, 0], drawn.any(0).nonzero()[:, 0]
         if not len(rows):
-            return None
+            return {}
         spans = [(int(axis[0]), int(axis[-1]) + 1) for axis in (rows, columns)]
         extent = max(end - begin for begin, end in spans)
         longest = max(image.case.size)
         side = max(extent * (1 + 2 * ZOOM_MARGIN), ZOOM_SMALLEST * longest)
         if side > ZOOM_LARGEST * longest:
-            return None
+            return {}
         (top, height), (left, width) = (
             _centred(begin, end, round(side), edge)
             for (begin, end), edge in zip(spans, image.case.size, strict=True)
         )
-        return Frame.of_window((top, left, height, width), image.sam_frame.side)
+        frame = Frame.of_window((top, left, height, width), image.sam_frame.side)
+        return {"zoomed": frame, "zoomed and mirrored": frame.mirror(columns=True)}
 
     def _tiled(self, image: EncodedImage, seg_state: Tensor, coarse: Tensor) -> Tensor:
         drawn = coarse.sigmoid() > self.model.config.mask_threshold

@@ -7,8 +7,6 @@ Knows nothing of Slicer, HTTP or the command line.
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,19 +34,21 @@ from .frame import Frame
 from .intensity import to_rgb8
 from .masking import MASK_BEGINS, MASK_ENDS, DrawnMask, MaskDrawer
 from .measurements import measure
-from .modeling.answer import Answer, named_target
+from .modeling.answer import UNKNOWN_DIAGNOSIS, Answer, named_target
 from .modeling.checkpoint import identify, load_model, resolve_folder
 from .modeling.generation import AnswerDecoder, Opening
 from .modeling.sampling import AnswerSampler, SampledWords
 from .modeling.sim4seg import Grounding, Sim4SegModel
 from .progress import Progress, Step
 from .reasoning.check import check_answer
+from .reasoning.naming import diagnosis_meaning
 from .scaling import (
     conclude,
     consensus,
     expected_dice,
     is_decided,
     mean_agreement,
+    unite,
     vote,
 )
 from .scaling_config import ScalingConfig
@@ -248,12 +248,14 @@ class Sim4Seg:
         answers = self._speak(opening, grounding, scaling)
         ended = time.perf_counter()
         calibration = self.model.config.calibration
-        label, probabilities = vote(
-            [words.diagnosis_probabilities for words in answers],
-            [words.log_probability for words in answers],
-            calibration,
-        )
-        voters = [words for words in answers if words.answer.diagnosis == label]
+        ballots = self._ballots(answers)
+        fluency = [words.log_probability for words in answers]
+        label, probabilities = vote(ballots, fluency, calibration)
+        voters = [
+            words
+            for words, ballot in zip(answers, ballots, strict=True)
+            if max(ballot, key=lambda name: ballot[name]) == label
+        ]
         spoken = max(voters, key=lambda words: words.log_probability).answer
         presence = float(grounding.presence_logits[0].sigmoid())
         mask_logits = self._choose(image, drawn, spoken, scaling)
@@ -262,7 +264,9 @@ class Sim4Seg:
         return Result(
             case=image.case,
             query=query,
-            diagnosis=conclude(probabilities, spoken.diagnosis_label, calibration),
+            diagnosis=conclude(
+                probabilities, None if label == UNKNOWN_DIAGNOSIS else label, calibration
+            ),
             reasoning=spoken.reasoning,
             findings=(finding,),
             similarity=similarity[0, 0].sigmoid().numpy(),
@@ -281,9 +285,6 @@ class Sim4Seg:
         self, opening: Opening, grounding: Grounding, scaling: ScalingConfig
     ) -> list[SampledWords]:
         """The greedy answer first, then sampled ones."""
-        kept = opening
-        if scaling.samples > 1:
-            kept = dataclasses.replace(opening, cache=copy.deepcopy(opening.cache))
         diagnosis_logits = grounding.diagnosis_logits[0]
         greedy = self._decoder.complete(opening, diagnosis_logits)
         answers = [
@@ -292,15 +293,19 @@ class Sim4Seg:
         sampler = AnswerSampler(self._decoder, scaling.temperature)
         for first in range(1, scaling.samples, SAMPLED_TOGETHER):
             outstanding = scaling.samples - first
-            ballots = [words.diagnosis_probabilities for words in answers]
-            if scaling.stop_early and is_decided(ballots, outstanding):
+            if scaling.stop_early and is_decided(self._ballots(answers), outstanding):
                 break
             seeds = [
                 f"{scaling.seed}/{number}"
                 for number in range(first, min(first + SAMPLED_TOGETHER, scaling.samples))
             ]
-            answers += sampler.sample(kept, seeds, diagnosis_logits)
+            answers += sampler.sample(opening, greedy.trail, seeds, diagnosis_logits)
         return answers
+
+    def _ballots(self, answers: list[SampledWords]) -> list[dict[str, float]]:
+        """Label -> probability of each answer; free words for one diagnosis are one label."""
+        ballots = [words.diagnosis_probabilities for words in answers]
+        return ballots if self._decoder.labels else unite(ballots, diagnosis_meaning)
 
     def _choose(
         self, image: EncodedImage, drawn: list[DrawnMask], answer: Answer, scaling: ScalingConfig

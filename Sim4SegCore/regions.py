@@ -23,6 +23,13 @@ def region_areas(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.
     return areas, labels == 1 + int(areas.argmax())
 
 
+def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A mask (H, W) with the holes that it encloses."""
+    holes_closed = SimpleITK.BinaryFillhole(_to_itk(mask))
+    solid: NDArray[np.bool_] = SimpleITK.GetArrayFromImage(holes_closed) > 0
+    return solid
+
+
 def signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """(H, W) pixels to the outermost pixels of a mask: above 0 outside of it, below 0 inside."""
     distance: NDArray[np.float32] = SimpleITK.GetArrayFromImage(

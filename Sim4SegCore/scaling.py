@@ -7,7 +7,7 @@ which nobody has. Here votes and averages decide. Knows nothing of how answers a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -48,6 +48,26 @@ def vote(
     }
     ranked = sorted(mean, key=lambda label: (label != winner, -mean[label]))
     return winner, {label: mean[label] for label in ranked}
+
+
+def unite(
+    answers: Sequence[Mapping[str, float]], meaning: Callable[[str], str]
+) -> list[dict[str, float]]:
+    """The same answers with labels that mean the same under the first spelling that occurs.
+
+    Args:
+        answers: per answer, label -> probability.
+        meaning: equal for labels that mean the same.
+    """
+    spelling: dict[str, str] = {}
+    united = []
+    for answer in answers:
+        merged: dict[str, float] = {}
+        for label, probability in answer.items():
+            name = spelling.setdefault(meaning(label), label)
+            merged[name] = merged.get(name, 0.0) + probability
+        united.append(merged)
+    return united
 
 
 def is_decided(answers: Sequence[Mapping[str, float]], outstanding: int) -> bool:

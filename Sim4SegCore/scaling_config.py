@@ -11,6 +11,7 @@ MAX_SAMPLES = 64
 MAX_MASKS = 8
 SMALLEST_TEMPERATURE = 0.05
 MaskChoice = Literal["consensus", "estimated IoU", "agreement", "text"]
+MASK_CHOICES: tuple[str, ...] = get_args(MaskChoice)
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,9 @@ class ScalingConfig:
                 raise Sim4SegError(f"{name} is {value}; give a whole number from 1 to {limit}")
         if not isinstance(self.seed, int):
             raise Sim4SegError(f"seed is {self.seed}; give a whole number")
-        if self.choice not in get_args(MaskChoice):
+        if self.choice not in MASK_CHOICES:
             raise Sim4SegError(
-                f"{self.choice} is no way to choose a mask; give one of "
-                + ", ".join(get_args(MaskChoice))
+                f"{self.choice} is no way to choose a mask; give one of " + ", ".join(MASK_CHOICES)
             )
         if not self.temperature >= SMALLEST_TEMPERATURE:
             raise Sim4SegError(

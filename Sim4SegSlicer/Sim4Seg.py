@@ -1,10 +1,15 @@
 """Ask an image of the scene a clinical question: metadata, and the parts wired together."""
 
+import json
+import tempfile
+from pathlib import Path
+
 import slicer
+from Sim4SegLib.batch import FolderBatch, ask_all, read_queries
 from Sim4SegLib.connection import Connection, ServiceSettings, python_of_slicer
 from Sim4SegLib.parameters import Sim4SegParameterNode
 from Sim4SegLib.queries import Listeners, Queries, QueryRequest
-from Sim4SegLib.terms import TERMS_FILE
+from Sim4SegLib.terms import CONTEXT, slicer_terminology
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -47,9 +52,10 @@ class Sim4SegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Called when the module is opened for the first time."""
         ScriptedLoadableModuleWidget.setup(self)
         import qt
+        from Sim4SegLib.errands import Errands
         from Sim4SegLib.installer import Installer, SlicerPip
         from Sim4SegLib.panel import Panel
-        from Sim4SegLib.qt_parts import Application, Dialogs
+        from Sim4SegLib.qt_parts import Application, Dialogs, QtTicker
 
         root = slicer.util.loadUI(self.resourcePath("UI/Sim4Seg.ui"))
         self.layout.addWidget(root)
@@ -62,6 +68,8 @@ class Sim4SegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.logic.queries,
             self.logic.connection,
             Installer(SlicerPip(), python_of_slicer()),
+            self.logic.models,
+            Errands(QtTicker()),
             Dialogs(),
             Application(),
             lambda: slicer.mrmlScene,
@@ -77,6 +85,8 @@ class Sim4SegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Called when the module is reloaded or Slicer ends."""
         self.removeObservers()
         self._leave_parameters()
+        if self.panel is not None:
+            self.panel.close()
         if self.logic is not None:
             self.logic.close()
 
@@ -134,12 +144,13 @@ class Sim4SegLogic(ScriptedLoadableModuleLogic):
 
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
-        from Sim4SegLib.qt_parts import Application, QtTicker
+        from Sim4SegLib.model_store import HUB_CACHE_VARIABLE, ModelStore
+        from Sim4SegLib.qt_parts import Application, QtTicker, data_folder
 
-        self.connection = Connection()
-        self.queries = Queries(
-            lambda: slicer.mrmlScene, self.connection, QtTicker(), Application().process_events
-        )
+        self.models = ModelStore(data_folder())
+        self.connection = Connection(environment={HUB_CACHE_VARIABLE: str(self.models.hub_cache)})
+        self.pump = Application().process_events
+        self.queries = Queries(lambda: slicer.mrmlScene, self.connection, QtTicker(), self.pump)
 
     def getParameterNode(self):
         """The scene's parameters, as `Sim4SegParameterNode`."""
@@ -154,15 +165,26 @@ class Sim4SegLogic(ScriptedLoadableModuleLogic):
         sliceNode=None,
         settings=None,
         listeners=None,
+        roiNode=None,
+        positiveNode=None,
+        negativeNode=None,
+        samples=None,
+        masks=None,
+        seed=None,
     ):
         """Ask a query about a volume.
 
         Args:
             wait: come back with the answer; else at once, and `listeners` hear of it.
-            mode: `slice`, or another one of the service's modes.
+            mode: `slice`, `slices` (a volume slice by slice), or another one of the service's.
             sliceNode: slice view whose slice is meant; None is the middle one.
             settings: a ServiceSettings; None is the embedded model on this computer.
             listeners: a Listeners, called on the main thread.
+            roiNode: vtkMRMLMarkupsROINode; only what lies in it is shown to the model.
+            positiveNode, negativeNode: vtkMRMLMarkupsFiducialNode; parts of the mask that their
+                points touch are kept, or left out.
+            samples, masks: of a slice, how many answers and masks are combined.
+            seed: of sampled answers.
 
         Returns:
             A QueryResult, or a RunningQuery if not waited for.
@@ -170,23 +192,87 @@ class Sim4SegLogic(ScriptedLoadableModuleLogic):
         Raises:
             Sim4SegError: if it cannot be asked or, when waited for, answered.
         """
-        request = QueryRequest(volumeNode, query, mode, sliceNode)
+        request = QueryRequest(
+            volumeNode,
+            query,
+            mode,
+            sliceNode,
+            roiNode=roiNode,
+            positiveNode=positiveNode,
+            negativeNode=negativeNode,
+            samples=samples,
+            masks=masks,
+            seed=seed,
+        )
         running = self.queries.start(
             request, settings or ServiceSettings(), listeners or Listeners()
         )
         return self.queries.wait(running) if wait else running
 
-    def processAll(self, volumeNodes, query, settings=None):
-        """Ask one query about each of several volumes, one after the other.
+    def processAll(self, volumeNodes, queries, mode="slice", settings=None, told=None):
+        """Ask about each of several volumes, one after the other; what fails does not end the rest.
+
+        Args:
+            queries: one query, a list of queries, or the path of a CSV file with the column query.
+            told: called with each BatchRow.
 
         Returns:
-            A list of QueryResult.
+            A BatchRows: a list of `volumeNode, query, result, error` that can `save(path)` a table.
         """
-        return [self.process(node, query, settings=settings) for node in volumeNodes]
+        if _is_csv(queries):
+            queries = read_queries(queries)
+        elif isinstance(queries, str):
+            queries = [queries]
+
+        def ask(node, query):
+            return self.process(node, query, mode=mode, settings=settings)
+
+        return ask_all(volumeNodes, queries, ask, told or (lambda row: None))
+
+    def processFolder(self, studies, queries, output, settings=None, told=None):
+        """Ask about every image of a folder, as `sim4seg batch` does; nothing enters the scene.
+
+        The same call goes on where an earlier one was stopped.
+
+        Args:
+            studies: a folder, or a CSV file that lists images.
+            queries: a query, or the path of a CSV file with the column query.
+            output: folder for the table and the results.
+            told: called with each line of progress; None prints it.
+
+        Returns:
+            Whether all could be answered; what could not stands in the table with the reason.
+
+        Raises:
+            Sim4SegError: if it does not finish.
+        """
+        batch = FolderBatch(
+            Path(studies),
+            Path(output),
+            python_of_slicer(),
+            queries=Path(queries) if _is_csv(queries) else None,
+            query="" if _is_csv(queries) else queries,
+            settings=settings,
+        )
+        batch.start()
+        try:
+            while not batch.is_over:
+                for line in batch.poll():
+                    (told or print)(line)
+                self.pump()
+            return batch.finish() == 0
+        finally:
+            batch.cancel()
 
     def close(self):
         """End what runs, and the local service."""
         self.queries.close()
+
+
+def _is_csv(queries):
+    return isinstance(queries, Path) or (
+        isinstance(queries, str) and queries.lower().endswith(".csv")
+    )
 
 
 class Sim4SegTest(ScriptedLoadableModuleTest):
@@ -212,7 +298,11 @@ class Sim4SegTest(ScriptedLoadableModuleTest):
 
 
 def load_terms():
-    """Make the module's terminology known to Slicer, once."""
+    """Make the findings' terminology known to Slicer, once."""
     logic = slicer.modules.terminologies.logic()
-    if not logic.IsTerminologyContextLoaded("Sim4Seg findings"):
-        logic.LoadTerminologyFromFile(str(TERMS_FILE))
+    if logic.IsTerminologyContextLoaded(CONTEXT):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "Sim4Seg.term.json"
+        path.write_text(json.dumps(slicer_terminology()), encoding="utf-8")
+        logic.LoadTerminologyFromFile(str(path))

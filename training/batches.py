@@ -23,7 +23,7 @@ from .config import TrainingConfig
 from .parallel import World
 from .records import Record, annotated_targets
 from .samples import Sample, SampleMaker, stack_images
-from .targets import NORMAL_STRUCTURES, SYNONYMS, elsewhere
+from .targets import ABSENT_TARGETS, NORMAL_STRUCTURES, strangers_to
 
 
 @dataclass
@@ -105,7 +105,7 @@ class BatchDataset(Dataset[list[Batch]]):
         record = rng.choice(members)
         mismatched = rng.random() < self.config.sampling.mismatched
         if mismatched:
-            target = rng.choice([t for t in SYNONYMS if elsewhere(t, record.body_part)])
+            target = rng.choice(strangers_to(record.body_part))
         return self.maker.make(record, target, mismatched, rng)
 
 
@@ -164,16 +164,16 @@ def group_records(
 ) -> list[tuple[tuple[str, str, str], list[Record]]]:
     """Records by (set, target, state); what a set never asks for is left out.
 
-    State is present or absent, or the diagnosis where masks are unknown. In a set of several
+    State is present or absent, or the diagnosis where nobody drew masks. In a set of several
     targets, what was not drawn in an image is absent, but for what every body has.
     """
     annotated = annotated_targets(records)
     groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for record in records:
-        if record.masks is None:
+        if record.masks is None or record.is_drawn:
             groups[record.dataset, record.asked, str(record.diagnosis)].append(record)
             continue
-        asked = set(record.questions)
+        asked = {*record.questions, *ABSENT_TARGETS.get(record.dataset, ())}
         if len(annotated[record.dataset]) > 1:
             asked |= annotated[record.dataset] - NORMAL_STRUCTURES
         for target in sorted(asked):

@@ -51,6 +51,7 @@ class SamplingConfig:
         mismatched: fraction of queries that ask for another organ's target: nothing to find.
         detail_targets: thin targets, segmented in tiles at inference.
         detail_views: fraction of their samples in which SAM sees a small window.
+        tilt: degrees; views are rotated by up to so many, chest films by a third of it.
         zoom_views: fraction of the others in which SAM sees a part of what the LVLM sees, as
             when a mask is drawn again from near.
     """
@@ -64,6 +65,7 @@ class SamplingConfig:
     detail_targets: tuple[str, ...] = ("retinal vessels", "tubings")
     detail_views: float = 0.75
     zoom_views: float = 0.0
+    tilt: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,10 @@ class TrainingConfig:
     Attributes:
         output: the run folder; a run that was killed is continued from it.
         initial: checkpoint folder whose weights and tokenizer a new run starts from.
+        more_data: further data folders whose training split is learned too, such as slices of
+            volumes; validation and calibration look at `data` alone.
+        drawn_masks: folder of `run.py draw`: masks that an earlier model drew where the mask of
+            an image is unknown, and was sure of (self-training).
         batch_size: samples of one optimizer step, over all processes and micro-batches, so
             that a run means the same on any number of them.
         micro_batch_size: samples of one forward pass; 0 takes a process's whole share.
@@ -174,6 +180,8 @@ class TrainingConfig:
     output: str = "runs/embedded"
     initial: str | None = None
     data: str | None = None
+    more_data: tuple[str, ...] = ()
+    drawn_masks: str | None = None
     seed: int = 0
     steps: int = 6000
     batch_size: int = 16

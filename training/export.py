@@ -30,7 +30,7 @@ from .evaluation import (
 )
 from .loop import split_calibration
 from .networks import build_network
-from .records import Record, data_folder, read_records
+from .records import Record, data_folder, read_records, read_training_records
 from .state import BEST_FILE, STATE_FILE, fit, read
 
 MASK_THRESHOLDS = (0.3, 0.4, 0.5)
@@ -54,9 +54,9 @@ def export(config: TrainingConfig, target: Path, note: str = "") -> None:
     best = output / BEST_FILE
     saved = read(best if best.is_file() else output / STATE_FILE)
     folder = data_folder(config.data)
-    records, held_out = split_calibration(
-        read_records(folder, "train"), config.calibration_fraction
-    )
+    fraction = config.calibration_fraction
+    records, _ = split_calibration(read_training_records(folder, config.more_data), fraction)
+    _, held_out = split_calibration(read_records(folder, "train"), fraction)
     network = build_network(config, records)
     model = network.model.eval()
     fit(saved["average"], {n: p for n, p in model.named_parameters() if p.requires_grad})

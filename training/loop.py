@@ -33,7 +33,7 @@ from .losses import Counts, total_loss
 from .networks import TOKENIZER_FOLDER, build_network
 from .parallel import World, collect_gradients_only, spread
 from .reasoning import WrittenReasoning
-from .records import Record, data_folder, read_records
+from .records import Record, data_folder, read_records, read_training_records
 from .samples import PLAIN, SampleMaker, Variation
 from .views import ImageStore
 from .words import WordMaker
@@ -72,7 +72,10 @@ class Trainer:
         self.output = Path(config.output)
         self.world = World.join(config.device)
         folder = data_folder(config.data)
-        records, _ = split_calibration(read_records(folder, "train"), config.calibration_fraction)
+        records, _ = split_calibration(
+            read_training_records(folder, config.more_data, config.drawn_masks),
+            config.calibration_fraction,
+        )
         if not records:
             raise Sim4SegError(f"train.jsonl in {folder} has no record to train on")
         network = build_network(config, records)

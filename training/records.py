@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from Sim4SegCore.errors import Sim4SegError
 
+from .drawn_masks import read_drawn_masks
 from .targets import IMPLIED_TARGETS, UNNAMED_TARGET
 
 NORMAL_DIAGNOSES = frozenset({"normal", "no fracture", "no tumor", "no finding"})
@@ -25,6 +27,7 @@ class Record:
     Attributes:
         masks: target -> mask file relative to the data folder; None if the mask is unknown.
         asked: the target that the record's main question is about.
+        is_drawn: its masks were drawn by a model, see `drawn_masks`.
     """
 
     id: str
@@ -36,6 +39,7 @@ class Record:
     diagnosis: str | None
     group: str
     licence: str
+    is_drawn: bool = False
 
     @property
     def asked(self) -> str:
@@ -84,6 +88,40 @@ def read_records(folder: Path, split: str) -> list[Record]:
     if not found:
         raise Sim4SegError(f"{path} has no records; build the dataset again")
     return found
+
+
+def read_training_records(
+    folder: Path, more_data: Sequence[str] = (), drawn_masks: str | None = None
+) -> list[Record]:
+    """The training split of a data folder, of further ones, and masks that a model drew.
+
+    Args:
+        folder: holds `train.jsonl`; the paths of its records are relative to it.
+        more_data: data folders, each with `m3ds/` in it; the paths of theirs become absolute.
+        drawn_masks: folder that `run.py draw` wrote; None leaves unknown masks unknown.
+
+    Raises:
+        Sim4SegError: if one of them is missing, or two records have one id.
+    """
+    records = read_records(folder, "train")
+    for name in more_data:
+        place = data_folder(name)
+        records += [_absolute(record, place) for record in read_records(place, "train")]
+    repeated = [name for name, count in Counter(r.id for r in records).items() if count > 1]
+    if repeated:
+        raise Sim4SegError(f"two training records are called {repeated[0]}; leave one set out")
+    drawn = {} if drawn_masks is None else read_drawn_masks(Path(drawn_masks))
+    return [
+        dataclasses.replace(record, masks={record.asked: drawn[record.id]}, is_drawn=True)
+        if record.masks is None and record.id in drawn
+        else record
+        for record in records
+    ]
+
+
+def _absolute(record: Record, folder: Path) -> Record:
+    masks = record.masks and {name: str(folder / file) for name, file in record.masks.items()}
+    return dataclasses.replace(record, image=str(folder / record.image), masks=masks)
 
 
 def annotated_targets(records: Iterable[Record]) -> dict[str, frozenset[str]]:

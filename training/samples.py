@@ -171,7 +171,7 @@ class SampleMaker:
         zoomed = not detail and self.variation.geometry and rng.random() < sampling.zoom_views
         window = whole(image.shape)
         if self.variation.geometry:
-            turn = Turn.draw(record.body_part, rng)
+            turn = Turn.draw(record.body_part, sampling.tilt, rng)
             image, mask = turn(image), None if mask is None else turn(mask)
             window = whole(image.shape)
             cropped = not (narrow or zoomed) and rng.random() < 0.6

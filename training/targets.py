@@ -28,11 +28,12 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "lung mass": ("lung mass",),
     "lung nodule": ("lung nodule",),
     "pleural thickening": ("pleural thickening",),
+    "hippocampus": ("hippocampus", "hippocampal formation"),
 }
 PLURAL_TARGETS = frozenset(
     {"retinal vessels", "ground glass opacities", "tubings", "diffuse nodules"}
 )
-NORMAL_STRUCTURES = frozenset({"left lung", "right lung", "cardiomediastinum"})
+NORMAL_STRUCTURES = frozenset({"left lung", "right lung", "cardiomediastinum", "hippocampus"})
 """In every image of their body part, whether they were drawn or not."""
 ABNORMALITIES = frozenset(SYNONYMS) - NORMAL_STRUCTURES - {"tubings"}
 
@@ -44,6 +45,7 @@ BODY_PARTS: dict[str, frozenset[str]] = {
     "skin lesion": frozenset({"skin"}),
     "tumor": frozenset({"brain"}),
     "polyp": frozenset({"colon"}),
+    "hippocampus": frozenset({"brain"}),
 }
 """Where a target can be; the others named in SYNONYMS belong to the chest."""
 CHEST = frozenset({"chest"})
@@ -68,8 +70,31 @@ IMPLIED_TARGETS = {
     "FracAtlas": "fracture",
     "BF": "fracture",
     "BoneFractureDetection": "fracture",
+    "Hippocampus": "hippocampus",
 }
 """What a set asks for where a record lists no finding."""
+ABSENT_TARGETS = {"Hippocampus": ("tumor",)}
+"""Targets that no image of a set shows, so that it teaches to tell them from its own."""
+
+STRANGERS: dict[str, frozenset[str]] = {
+    "liver": frozenset({"chest"}),
+    "liver tumor": frozenset({"chest"}),
+    "spleen": frozenset({"chest"}),
+    "stomach": frozenset({"chest", "colon"}),
+    "aorta": frozenset({"chest"}),
+    "kidney": frozenset(),
+    "kidney stone": frozenset(),
+    "pancreas": frozenset(),
+    "gallbladder": frozenset(),
+    "bladder": frozenset({"hip"}),
+    "prostate": frozenset({"hip"}),
+    "uterus": frozenset({"hip"}),
+    "vertebra": frozenset({"chest", "hip"}),
+    "tooth": frozenset(),
+    "knee cartilage": frozenset({"leg", "limb"}),
+    "optic disc": frozenset({"retina", "brain"}),
+}
+"""Structures that no set has masks of, and the body parts whose images may show them."""
 UNNAMED_TARGET = "abnormality"
 """What is asked for in a set of the user's own, where a record lists no finding."""
 
@@ -99,6 +124,7 @@ DATASET_QUESTIONS: dict[str, tuple[str, ...]] = {
     "ISIC2018": ("Which kind of skin lesion is it?",),
     "TN3K": ("Is it benign or malignant?", "Is the nodule benign or malignant?"),
     "ChestX-Det": ("Which abnormality is it?", "What is wrong in this chest X-ray?"),
+    "Hippocampus": ("How large is it?", "Report its volume.", "What is its size?"),
 }
 OTHER_SETS_QUESTIONS = ("What is it?", "What is the diagnosis?")
 
@@ -111,6 +137,12 @@ def synonyms(target: str) -> tuple[str, ...]:
 def questions_about(dataset: str) -> tuple[str, ...]:
     """What a set wants to know besides the mask; evaluation asks the first."""
     return DATASET_QUESTIONS.get(dataset, OTHER_SETS_QUESTIONS)
+
+
+def strangers_to(body_part: str) -> list[str]:
+    """Everything that an image of a body part surely does not show."""
+    known = [target for target in SYNONYMS if elsewhere(target, body_part)]
+    return known + [name for name, homes in STRANGERS.items() if body_part not in homes]
 
 
 def elsewhere(target: str, body_part: str) -> bool:

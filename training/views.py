@@ -74,23 +74,38 @@ class ImageStore:
         return image.resize(size, Image.Resampling.BOX)
 
 
+TILTED = 0.5
+"""Fraction of the views that are tilted at all."""
+
+
 @dataclass(frozen=True)
 class Turn:
-    """A flip and quarter turns, applied to every view of a sample alike."""
+    """A flip, quarter turns and a tilt, applied to every view of a sample alike.
+
+    Attributes:
+        tilt: degrees; what comes into the image from outside is black.
+    """
 
     quarter_turns: int = 0
     mirrored: bool = False
+    tilt: float = 0.0
 
     @classmethod
-    def draw(cls, body_part: str, rng: random.Random) -> Turn:
+    def draw(cls, body_part: str, most_tilt: float, rng: random.Random) -> Turn:
         """Chest films keep their sides; in ultrasound, depth always runs downwards."""
+        tilt = 0.0
+        if most_tilt and rng.random() < TILTED:
+            tilt = rng.uniform(-most_tilt, most_tilt)
         if body_part in FIXED_ORIENTATION:
-            return cls()
+            return cls(tilt=tilt / 3)
         if body_part in FIXED_DEPTH:
-            return cls(0, rng.random() < 0.5)
-        return cls(rng.choice((0, 0, 1, 2, 3)), rng.random() < 0.5)
+            return cls(0, rng.random() < 0.5, tilt)
+        return cls(rng.choice((0, 0, 1, 2, 3)), rng.random() < 0.5, tilt)
 
     def __call__(self, pixels: Pixels) -> Pixels:
+        if self.tilt:
+            tilted = Image.fromarray(pixels).rotate(self.tilt, Image.Resampling.BILINEAR)
+            pixels = np.asarray(tilted)
         turned = np.rot90(pixels, self.quarter_turns)
         return turned[:, ::-1] if self.mirrored else turned
 

@@ -18,6 +18,8 @@ from ..volume.slice_view import AXIS_CHOICES
 
 MODE = "slices"
 MODES = ("image", MODE)
+SCALING = ("samples", "masks", "choice", "seed")
+"""Options of single images that `--mode slices` does not have."""
 SECONDS_BETWEEN_REPORTS = 5.0
 
 _Say = Callable[[str], None]
@@ -56,7 +58,7 @@ def check(options: argparse.Namespace) -> None:
     if options.mode == MODE:
         if options.slice is not None:
             raise Sim4SegError("--mode slices looks at every slice; leave --slice out")
-        for name in ("samples", "masks", "seed"):
+        for name in SCALING:
             if getattr(options, name) is not None:
                 raise Sim4SegError(
                     f"--{name} is about single images; leave it out with --mode slices"

@@ -39,6 +39,19 @@ class Opening:
 
 
 @dataclass(frozen=True)
+class Trail:
+    """The tokens that were fed after an opening; other answers go along them as far as they agree.
+
+    Attributes:
+        tokens: T ids; their keys and values are in the opening's cache.
+        states: (1 + T, D), the opening's own, then that after each token.
+    """
+
+    tokens: list[int]
+    states: Tensor
+
+
+@dataclass(frozen=True)
 class Generated:
     """A decoded answer.
 
@@ -49,6 +62,7 @@ class Generated:
         diagnosis_probabilities: label -> probability among the labels that were offered,
             most likely first; the freely decoded one alone where none were.
         log_probability: mean over the words' tokens before the diagnosis; 0 without any.
+        trail: how it was fed.
     """
 
     answer: Answer
@@ -56,6 +70,7 @@ class Generated:
     text_ids: list[int]
     diagnosis_probabilities: dict[str, float]
     log_probability: float
+    trail: Trail
 
 
 class AnswerDecoder:
@@ -116,15 +131,17 @@ class AnswerDecoder:
         """Find the words of every step.
 
         Args:
-            opening: its cache is used up.
+            opening: its cache grows by the answer's trail.
             diagnosis_logits: (labels,) of the diagnosis head; None leaves the choice to the
                 language model.
         """
-        speech, state = self._speak(opening)
+        speech, trail = self._speak(opening)
         self.drafts.remember(speech)
         text_ids = opening.text_ids + speech.ids
         if self.labels:
-            spoken = self._label_scores(state, opening.cache)
+            spoken = None
+            if self.is_heard(diagnosis_logits):
+                spoken = self._label_scores(trail.states[-1], opening.cache)
             probabilities = self.weigh(spoken, diagnosis_logits)
             text_ids = text_ids + self.labels[next(iter(probabilities))]
         else:
@@ -135,6 +152,7 @@ class AnswerDecoder:
             text_ids=text_ids,
             diagnosis_probabilities=probabilities,
             log_probability=self.fluency(speech),
+            trail=trail,
         )
 
     def answer(self, speech: Speech, diagnosis: str) -> Answer:
@@ -161,18 +179,20 @@ class AnswerDecoder:
         states, _ = self.lvlm.hidden_states(tokens, cache=cache, use_cache=True)
         return states
 
-    def _speak(self, opening: Opening) -> tuple[Speech, Tensor]:
-        """All words, and the state (D,) after the last token that was fed."""
-        speech, state, cache = Speech(self.form), opening.state, opening.cache
-        speech.say(*self._greedy(state[None], speech)(0))
+    def _speak(self, opening: Opening) -> tuple[Speech, Trail]:
+        """All words, and how they were fed."""
+        speech, cache = Speech(self.form), opening.cache
+        tokens, states = list[int](), [opening.state[None]]
+        speech.say(*self._greedy(states[0], speech)(0))
         while speech.pending:
             chunk = self.drafts.chunk(speech)
-            states = self._advance(chunk, cache)[0]
-            kept = speech.follow(chunk, self._greedy(states, speech))
+            fed = self._advance(chunk, cache)[0]
+            kept = speech.follow(chunk, self._greedy(fed, speech))
             if kept < len(chunk):
                 cache.crop(kept - len(chunk))
-            state = states[kept - 1]
-        return speech, state
+            tokens += chunk[:kept]
+            states.append(fed[:kept])
+        return speech, Trail(tokens, torch.cat(states))
 
     def _greedy(self, states: Tensor, speech: Speech) -> Callable[[int], tuple[int, float]]:
         """Best token after each of (T, D) states, and its log-probability."""
@@ -199,17 +219,22 @@ class AnswerDecoder:
         scores[..., self._barred] = -torch.inf
         return scores
 
-    def weigh(self, spoken: list[float], head_logits: Tensor | None) -> dict[str, float]:
+    def is_heard(self, head_logits: Tensor | None) -> bool:
+        """Whether the language model's choice of a label counts beside the diagnosis head's."""
+        return head_logits is None or self.diagnosis_head_weight < 1
+
+    def weigh(self, spoken: list[float] | None, head_logits: Tensor | None) -> dict[str, float]:
         """Probability by label, most likely first.
 
         Args:
-            spoken: log-probability of each label's words.
+            spoken: log-probability of each label's words; None if it is not heard.
             head_logits: (labels,) of the diagnosis head.
         """
-        scores = torch.tensor(spoken).log_softmax(0)
+        voices = [] if spoken is None else [torch.tensor(spoken).log_softmax(0)]
         if head_logits is not None:
-            seen = head_logits.float().cpu().log_softmax(0)
-            scores = torch.lerp(scores, seen, self.diagnosis_head_weight)
+            voices.append(head_logits.float().cpu().log_softmax(0))
+        # The head's voice is last: it counts as much as it is worth where both are heard.
+        scores = torch.lerp(voices[0], voices[-1], self.diagnosis_head_weight)
         pairs = zip(self.labels, scores.softmax(0).tolist(), strict=True)
         return dict(sorted(pairs, key=lambda pair: -pair[1]))
 

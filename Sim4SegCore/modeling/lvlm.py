@@ -85,9 +85,10 @@ class LVLM(nn.Module):
         self.network = network
         self.tokenizer = tokenizer
         self.image_processor = image_processor
-        self._wants_token_types = (
-            "mm_token_type_ids" in inspect.signature(network.model.forward).parameters
-        )
+        parameters = inspect.signature(network.model.forward).parameters
+        self._wants_token_types = "mm_token_type_ids" in parameters
+        # transformers 5.24 renamed it, and warns at every call that uses the old name.
+        self._cache_argument = "cache" if "cache" in parameters else "past_key_values"
 
     @property
     def hidden_size(self) -> int:
@@ -194,7 +195,7 @@ class LVLM(nn.Module):
         Returns:
             (B, T, D) after the final norm, and the cache.
         """
-        arguments: dict[str, Any] = {"past_key_values": cache, "use_cache": use_cache}
+        arguments: dict[str, Any] = {self._cache_argument: cache, "use_cache": use_cache}
         if vision is not None:
             arguments["mm_encoder_outputs"] = {"image": vision.outputs}
             if self._wants_token_types:
@@ -205,7 +206,7 @@ class LVLM(nn.Module):
             # Qwen-VL keeps the batch's shift of positions behind the image for cached calls. It
             # is the same for every image of one size; a single row serves any batch that follows.
             self.network.model.rope_deltas = self.network.model.rope_deltas[:1]
-        return output.last_hidden_state, output.past_key_values
+        return output.last_hidden_state, getattr(output, self._cache_argument)
 
     def tree_states(self, tokens: Sequence[int], parents: Sequence[int], cache: Any) -> Tensor:
         """Hidden states of many continuations of one context, in one call.
@@ -252,8 +253,8 @@ class LVLM(nn.Module):
             input_ids=tokens.to(device),
             attention_mask=mask[:, None].to(device, dtype),
             position_ids=self._positions(positions).to(device),
-            past_key_values=cache,
             use_cache=True,
+            **{self._cache_argument: cache},
         )
         states: Tensor = output.last_hidden_state
         return states

@@ -1,9 +1,10 @@
 """Several sampled answers to one query, decoded side by side.
 
-All start from the cached image, query and [SEG]; nothing of these is computed again. A call of
-the network feeds every answer as many tokens as are likely to be its next (the greedy answer and
-earlier ones serve as drafts) and each keeps those that its own random numbers would have chosen,
-so that an answer depends on its seed alone, never on the others beside it.
+All start from the cached image, query and [SEG], and go along the greedy answer, whose states are
+known, until their own random numbers want another word: nothing of these is computed again. Then
+a call of the network feeds every answer as many tokens as are likely to be its next (earlier
+answers serve as drafts) and each keeps those that its own random numbers would have chosen, so
+that an answer depends on its seed alone, never on the others beside it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .answer import Answer
-from .generation import AnswerDecoder, LabelTree, Opening
+from .generation import AnswerDecoder, LabelTree, Opening, Trail
 from .lvlm import LVLM, ancestors
 from .speech import Speech
 
@@ -43,16 +44,19 @@ class SampledWords:
 class Branches:
     """Continuations of one context in one cache, each row with its own."""
 
-    def __init__(self, lvlm: LVLM, cache: Any, count: int) -> None:
+    def __init__(self, lvlm: LVLM, cache: Any, trail: int, shared: Sequence[int]) -> None:
         """
         Args:
-            cache: of the context, batch 1; left as it is.
+            cache: of the context and a trail after it, batch 1; left as it is.
+            trail: tokens of the trail.
+            shared: per row, how many of them it begins with.
         """
         self._lvlm = lvlm
         self._cache = copy.deepcopy(cache)
-        self._cache.batch_repeat_interleave(count)
-        self._context = cache.get_seq_length()
-        self._own = torch.zeros(count, 0, dtype=torch.bool)
+        self._cache.crop(max(shared) - trail)
+        self._cache.batch_repeat_interleave(len(shared))
+        self._context = cache.get_seq_length() - trail
+        self._own = torch.arange(max(shared)) < torch.tensor(shared)[:, None]
 
     def feed(self, chunks: Sequence[Sequence[int]]) -> Tensor:
         """Hidden states (rows, longest chunk, D) of each row's next tokens; some may have none."""
@@ -98,6 +102,19 @@ class _Row:
     last_state: Tensor
 
 
+@dataclass(frozen=True)
+class _Odds:
+    """Of the token after each of T states.
+
+    Attributes:
+        scores: (T, vocabulary) log-probabilities.
+        summed: (T, vocabulary) tempered probabilities, added up.
+    """
+
+    scores: Tensor
+    summed: Tensor
+
+
 class AnswerSampler:
     """Draws answers that a decoder's greedy one could also have been."""
 
@@ -107,26 +124,32 @@ class AnswerSampler:
 
     @torch.inference_mode()
     def sample(
-        self, opening: Opening, seeds: Sequence[str], diagnosis_logits: Tensor | None = None
+        self,
+        opening: Opening,
+        trail: Trail,
+        seeds: Sequence[str],
+        diagnosis_logits: Tensor | None = None,
     ) -> list[SampledWords]:
         """One answer per seed.
 
         Args:
-            opening: with a cache that was not used up; left as it is.
+            opening: its cache holds the trail; left as it is.
+            trail: of an answer after this opening.
             diagnosis_logits: see `AnswerDecoder.complete`.
         """
         decoder = self.decoder
-        branches = Branches(decoder.lvlm, opening.cache, len(seeds))
         rows = [_Row(Speech(decoder.form), random.Random(seed), opening.state) for seed in seeds]
-        for row in rows:
-            row.speech.say(*self._drawn(row, opening.state[None])(0))
+        along = self._odds(trail.states)
+        shared = [self._follow(row, trail, along) for row in rows]
+        branches = Branches(decoder.lvlm, opening.cache, len(trail.tokens), shared)
         while any(row.speech.pending for row in rows):
             chunks = [decoder.drafts.chunk(row.speech, CHUNK) for row in rows]
             decoder.between_calls()
             for index, states in enumerate(branches.feed(chunks)):
                 row, chunk = rows[index], chunks[index]
                 if chunk:
-                    kept = row.speech.follow(chunk, self._drawn(row, states))
+                    odds = self._odds(states[: len(chunk)])
+                    kept = row.speech.follow(chunk, self._drawn(row, odds))
                     branches.keep(index, kept)
                     row.last_state = states[kept - 1]
         chosen = self._diagnoses(rows, branches, diagnosis_logits)
@@ -139,18 +162,29 @@ class AnswerSampler:
             for row, probabilities in zip(rows, chosen, strict=True)
         ]
 
-    def _drawn(self, row: _Row, states: Tensor) -> Callable[[int], tuple[int, float]]:
-        """A token after one of (T, D) states by the row's own random numbers."""
-        end = self.decoder.end
+    def _follow(self, row: _Row, trail: Trail, odds: _Odds) -> int:
+        """Say what the row would, as far as that is the trail; how many of its tokens."""
+        choose = self._drawn(row, odds)
+        shared = row.speech.follow(trail.tokens, lambda place: choose(place + 1))
+        row.last_state = trail.states[shared]
+        return shared
+
+    def _odds(self, states: Tensor) -> _Odds:
+        """What may follow each of (T, D) states."""
         scores = self.decoder.next_token_scores(states).double().cpu()
-        likely = (scores / self.temperature).softmax(-1).cumsum(-1)
+        return _Odds(scores, (scores / self.temperature).softmax(-1).cumsum(-1))
+
+    def _drawn(self, row: _Row, odds: _Odds) -> Callable[[int], tuple[int, float]]:
+        """A token after one of the states by the row's own random numbers."""
+        end = self.decoder.end
 
         def choose(place: int) -> tuple[int, float]:
-            drawn = row.numbers.random() * float(likely[place, -1])
-            token = int(torch.searchsorted(likely[place], drawn, right=True))
+            summed = odds.summed[place]
+            drawn = row.numbers.random() * float(summed[-1])
+            token = int(torch.searchsorted(summed, drawn, right=True))
             if row.speech.must_end or token in self.decoder.form.ends:
                 token = end
-            return token, float(scores[place, token])
+            return token, float(odds.scores[place, token])
 
         return choose
 
@@ -160,6 +194,8 @@ class AnswerSampler:
         decoder = self.decoder
         if not decoder.labels:
             return [decoder.free_diagnosis(row.speech) for row in rows]
+        if not decoder.is_heard(head_logits):
+            return [decoder.weigh(None, head_logits) for _ in rows]
         tree = LabelTree.of(list(decoder.labels.values()))
         states = torch.stack([row.last_state for row in rows])[:, None]
         if tree.tokens:

@@ -11,6 +11,8 @@ CHUNK = 32
 """Tokens that one call of the network verifies at most."""
 MAX_EARLIER = 24
 MAX_MATCH = 4
+MAX_OTHER = 3
+"""Tokens of a word that stands where earlier answers have another."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,12 @@ class Drafts:
                 for start in range(len(words) - length):
                     if words[start : start + length] == ending:
                         return self._rest(earlier, number, start + length)
+        # Another word was said: what came after the old one may follow all the same.
+        for said in range(1, min(len(step), MAX_OTHER) + 1):
+            known = len(step) - said
+            for earlier in reversed(self._earlier):
+                if earlier[number][:known] == step[:known]:
+                    return self._rest(earlier, number, known + 1)
         return []
 
     def _rest(self, earlier: list[list[int]], number: int, start: int) -> list[int]:

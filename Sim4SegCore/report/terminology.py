@@ -84,6 +84,10 @@ class Terminology:
         self._diagnoses = {
             entry["name"].lower(): Code(**entry["code"]) for entry in document["diagnoses"]
         }
+        structures = {name: structure.code for name, structure in self._structures.items()}
+        named = structures | self._diagnoses
+        meanings = {code.meaning.lower(): code for code in named.values()}
+        self._concepts = meanings | named
 
     def structure(self, name: str) -> Structure:
         """The structure of that name; a private code for one that the file does not have."""
@@ -101,6 +105,11 @@ class Terminology:
     def diagnosis(self, name: str) -> Code:
         """The code of a diagnosis; a private one if the file does not have it."""
         return self._diagnoses.get(name.strip().lower()) or _private(name)
+
+    def concept(self, name: str) -> str | None:
+        """What is equal for all names of one concept; None of a name that the file lacks."""
+        code = self._concepts.get(name.strip().lower())
+        return None if code is None else f"{code.scheme} {code.value}"
 
 
 @functools.cache

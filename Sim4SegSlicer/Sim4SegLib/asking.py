@@ -11,15 +11,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
 from Sim4SegCore.case import Geometry
 from Sim4SegCore.errors import Sim4SegError
 
+from .preparing import PreparedAnswer
+
 if TYPE_CHECKING:
-    from Sim4SegCore.service import Client
+    from Sim4SegCore.service import Client, Options
     from Sim4SegCore.service.client import ClientProgress
     from Sim4SegCore.service.protocol import Mode
+
+Prepare: TypeAlias = "Callable[[Any, NDArray[Any]], PreparedAnswer]"
+"""Makes a `RemoteAnswer` about voxels ready for the scene; called on the query's thread."""
 
 STAGES = {
     "start": "Starting the service",
@@ -37,18 +43,27 @@ class Question:
     """What is sent.
 
     Attributes:
-        voxels: (slices, rows, columns) or (slices, rows, columns, 3).
+        voxels: (slices, rows, columns) or (slices, rows, columns, 3); copied before they are sent,
+            since the user may change the volume meanwhile.
         window: (centre, width) of grey values, None if the service is to choose.
+        modality: DICOM's code (CT, MR, ...), None if it is not known.
         model: a name that the service knows, None for its first one.
         mode: as `Health.modes` names it.
+        samples, masks: of a slice, how many answers and masks are combined; None as the model
+            says.
+        seed: of sampled answers; None is the model's own.
     """
 
     voxels: NDArray[Any]
     geometry: Geometry | None
     window: tuple[float, float] | None
     query: str
+    modality: str | None = None
     model: str | None = None
     mode: Mode = "slice"
+    samples: int | None = None
+    masks: int | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,9 +83,9 @@ class Progressed:
 
 @dataclass(frozen=True)
 class Answered:
-    """The end: a `RemoteAnswer`."""
+    """The end."""
 
-    answer: Any
+    answer: PreparedAnswer
 
 
 @dataclass(frozen=True)
@@ -100,13 +115,16 @@ class _CancelledError(Exception):
 class Asking:
     """A query on its way."""
 
-    def __init__(self, make_client: Callable[[], Client], question: Question) -> None:
+    def __init__(
+        self, make_client: Callable[[], Client], question: Question, prepare: Prepare
+    ) -> None:
         """
         Args:
             make_client: called on the query's own thread.
         """
         self._make_client = make_client
         self._question = question
+        self._prepare = prepare
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._cancelled = threading.Event()
         self._is_over = False
@@ -167,14 +185,14 @@ class Asking:
             # The thread's last word: without it the panel would wait for ever.
             self._messages.put(Failed(f"the query failed unexpectedly ({error!r}); try it again"))
 
-    def _ask(self) -> Any:
-        from Sim4SegCore.service import Options
-
+    def _ask(self) -> PreparedAnswer:
         question = self._question
         self._messages.put(Progressed("start", 0.0))
+        voxels = np.array(question.voxels)
+        _check_finite(voxels)
         with self._make_client() as client:
             image = client.prepare_volume(
-                question.voxels, question.geometry, window=question.window
+                voxels, question.geometry, question.modality, question.window
             )
             self._check()
             if question.mode not in client.health().modes:
@@ -183,9 +201,9 @@ class Asking:
                 )
             self._check()
             client.send(image, self._report)
-            mode = None if question.mode == "slice" else question.mode
-            options = Options(model=question.model, similarity="uint8", mode=mode)
-            return client.ask(image, question.query, options, self._report)
+            answer = client.ask(image, question.query, _options(question), self._report)
+        self._check()
+        return self._prepare(answer, voxels)
 
     def _report(self, progress: ClientProgress) -> None:
         self._check()
@@ -194,3 +212,22 @@ class Asking:
     def _check(self) -> None:
         if self._cancelled.is_set():
             raise _CancelledError
+
+
+def _options(question: Question) -> Options:
+    from Sim4SegCore.service import Options
+
+    is_slice = question.mode == "slice"
+    return Options(
+        model=question.model,
+        similarity="uint8" if is_slice else "none",
+        mode=None if is_slice else question.mode,
+        samples=question.samples if is_slice else None,
+        masks=question.masks if is_slice else None,
+        seed=question.seed if is_slice else None,
+    )
+
+
+def _check_finite(voxels: NDArray[Any]) -> None:
+    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
+        raise Sim4SegError("the volume has NaN or infinite voxels; replace them first")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import Sim4SegCore
 from Sim4SegCore.errors import Sim4SegError
 
 if TYPE_CHECKING:
@@ -48,11 +51,15 @@ class ServiceSettings:
 class Connection:
     """Makes clients; owns the local process, which lives until `close` or other settings."""
 
-    def __init__(self, service: LocalService | None = None) -> None:
+    def __init__(
+        self, service: LocalService | None = None, environment: dict[str, str] | None = None
+    ) -> None:
         """
         Args:
             service: used for local queries whatever the settings are; None starts what they say.
+            environment: of the local process, added to this one's.
         """
+        self._environment = environment or {}
         self._given = service
         self._service: LocalService | None = service
         self._arguments: list[str] = []
@@ -94,7 +101,9 @@ class Connection:
         arguments = ["--model", settings.model, "--device", settings.device]
         if self._service is None or arguments != self._arguments:
             self.close()
-            self._service = LocalService(arguments=arguments, python=python_of_slicer())
+            self._service = LocalService(
+                arguments=arguments, python=python_of_slicer(), environment=self._environment
+            )
             self._arguments = arguments
         return self._service
 
@@ -102,6 +111,13 @@ class Connection:
 def python_of_slicer() -> str:
     """The interpreter that has Slicer's packages; outside of Slicer, this one."""
     return shutil.which("PythonSlicer") or sys.executable
+
+
+def environment_of_child() -> dict[str, str]:
+    """This process's, so that a child finds the same Sim4SegCore."""
+    home = str(Path(Sim4SegCore.__file__).resolve().parents[1])
+    known = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": f"{home}{os.pathsep}{known}" if known else home}
 
 
 def describe(health: Health) -> str:

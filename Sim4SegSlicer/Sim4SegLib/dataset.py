@@ -15,7 +15,7 @@ from PIL import Image
 
 from Sim4SegCore.errors import Sim4SegError
 
-from .outcome import Outcome, outcome_of
+from .outcome import Outcome, outcomes_of, reading_of
 from .terms import term_for
 
 DATASET = "Slicer"
@@ -23,12 +23,15 @@ FOLDER = "m3ds"
 SPLIT = "train"
 UNKNOWN_MODALITY = "image"
 UNKNOWN_BODY_PART = "body"
-_BODY_PARTS = {"Lung": "chest", "Pleura": "chest", "Thorax": "chest", "Bone": "limb"}
+_SEEN = re.compile(
+    r"the modality of the image is (?P<modality>[^.:;]+) of the (?P<body_part>\w+)\b"
+)
 
 
 def accept_report(report_node: Any, root: Path) -> Path:
-    """Write the image, the masks as they are now and the text as one record.
+    """Write the image, the masks as they are now and the text as a record.
 
+    Of a volume each slice with a mask is a record; without any, the slices that were answered.
     Accepting the same query about the same slice again replaces its record; nothing else in the
     folder is changed.
 
@@ -36,22 +39,22 @@ def accept_report(report_node: Any, root: Path) -> Path:
         root: what `SIM4SEG_DATA` is to name; the record goes into its folder `m3ds`.
 
     Returns:
-        The image's file.
+        The image's file; of a volume that of the slice with the largest mask.
 
     Raises:
-        Sim4SegError: if it cannot be written, or the answer is not about one slice.
+        Sim4SegError: if it cannot be written.
     """
-    outcome = outcome_of(report_node)
+    reading = reading_of(report_node)
     folder = root if root.name == FOLDER else root / FOLDER
     try:
-        record = _write_files(outcome, folder)
-        _write_record(record, folder / f"{SPLIT}.jsonl")
+        records = [_write_files(outcome, folder) for outcome in outcomes_of(reading)]
+        _write_records(records, folder / f"{SPLIT}.jsonl")
     except OSError as error:
         raise Sim4SegError(
             f"the record cannot be written into {folder.name} ({error.strerror}); "
             "choose another folder"
         ) from None
-    return folder / record["image"]
+    return folder / records[0]["image"]
 
 
 def _write_files(outcome: Outcome, folder: Path) -> dict[str, Any]:
@@ -66,14 +69,15 @@ def _write_files(outcome: Outcome, folder: Path) -> dict[str, Any]:
             _save(Image.fromarray(mask), folder / mask_file)
             findings.append({"target": label, "mask": mask_file})
     rows, columns = outcome.pixels.shape[:2]
+    modality, body_part = _seen(document)
     return {
         "id": f"{DATASET}/{name}",
         "dataset": DATASET,
         "split": SPLIT,
         "image": image_file,
         "findings": findings,
-        "modality": document.get("input", {}).get("modality") or UNKNOWN_MODALITY,
-        "body_part": _body_part(document["findings"]),
+        "modality": modality,
+        "body_part": body_part,
         "diagnosis": document["diagnosis"]["label"],
         "attributes": {"query": document["query"], "reasoning": document["reasoning"]},
         "group": f"{DATASET}-{_digest(outcome.volume)}",
@@ -82,13 +86,13 @@ def _write_files(outcome: Outcome, folder: Path) -> dict[str, Any]:
     }
 
 
-def _write_record(record: dict[str, Any], path: Path) -> None:
-    """Add a line, or replace the one with the same id."""
+def _write_records(records: list[dict[str, Any]], path: Path) -> None:
+    """Add lines, or replace those with the same id."""
+    new = {record["id"]: json.dumps(record, ensure_ascii=False) for record in records}
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    kept = [line for line in lines if line.strip() and json.loads(line)["id"] != record["id"]]
+    kept = [line for line in lines if line.strip() and json.loads(line)["id"] not in new]
     temporary = path.with_name(f".{path.name}.new")
-    text = "\n".join([*kept, json.dumps(record, ensure_ascii=False)]) + "\n"
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_text("\n".join([*kept, *new.values()]) + "\n", encoding="utf-8")
     temporary.replace(path)
 
 
@@ -112,11 +116,16 @@ def _text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _body_part(findings: list[dict[str, Any]]) -> str:
-    """In the words of M3DS, from the place of the first finding that has one."""
-    regions = [term_for(finding["label"]).region for finding in findings]
-    region = next((region for region in regions if region), "")
-    return _BODY_PARTS.get(region, region.lower()) or UNKNOWN_BODY_PART
+def _seen(document: dict[str, Any]) -> tuple[str, str]:
+    """Modality and body part in the words of M3DS: the accepted answer names them.
+
+    Without them, the body part is that of the first finding that has one.
+    """
+    named = _SEEN.search(document["reasoning"])
+    if named:
+        return named["modality"], named["body_part"]
+    regions = (term_for(finding["label"]).region for finding in document["findings"])
+    return UNKNOWN_MODALITY, next(filter(None, regions), UNKNOWN_BODY_PART)
 
 
 def _slug(label: str) -> str:

@@ -1,11 +1,15 @@
-"""An answer as files for people: report, picture with outlines, answer and segmentation."""
+"""An answer as files for people: report, picture with outlines, answer, segmentation, DICOM."""
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import shutil
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +21,57 @@ from PIL import Image
 from Sim4SegCore.errors import Sim4SegError
 
 from . import reports
-from .outcome import Outcome, outcome_of
+from .dicom_files import write_dicom_objects
+from .outcome import Outcome, Reading, outcomes_of, reading_of
+from .report_text import as_html, as_markdown
 
 REPORT_FILE = "report.md"
+PDF_FILE = "report.pdf"
 ANSWER_FILE = "answer.json"
 PICTURE_FILE = "picture.png"
 SEGMENTATION_FILE = "segmentation.seg.nrrd"
 _FILLED = 0.25
 _SMALLEST_SIDE = 512
+_PRINTED_WIDTH = 420
+WritePdf = Callable[[str, Path], None]
+FileOf = Callable[[str], str]
 
 
-def export_report(report_node: Any, parent: Path) -> Path:
+@dataclass(frozen=True)
+class Exported:
+    """Where an answer was written.
+
+    Attributes:
+        without_dicom: why there are no DICOM objects; empty if there are.
+    """
+
+    folder: Path
+    without_dicom: str
+
+
+def export_report(
+    report_node: Any, parent: Path, write_pdf: WritePdf | None, dicom_file_of: FileOf
+) -> Exported:
     """Write everything about an answer into a new folder, completely or not at all.
+
+    Masks that a reader corrected are exported as they are now, and measured anew.
 
     Args:
         parent: an existing folder.
-
-    Returns:
-        The new folder, named after the report.
+        write_pdf: writes HTML as a PDF; None writes none.
+        dicom_file_of: the file of a SOP instance UID, empty if there is none.
 
     Raises:
         Sim4SegError: if it cannot be written.
     """
-    outcome = outcome_of(report_node)
+    reading = reading_of(report_node)
     folder = _new_folder(parent, report_node.GetName())
     staging = parent / f".sim4seg-{uuid.uuid4().hex}"
     try:
         staging.mkdir()
-        (staging / REPORT_FILE).write_text(report_node.GetText(), encoding="utf-8")
-        answer = json.dumps(outcome.document, indent=2, ensure_ascii=False)
-        (staging / ANSWER_FILE).write_text(answer + "\n", encoding="utf-8")
-        Image.fromarray(draw(outcome)).save(staging / PICTURE_FILE)
+        _write_report(reading, staging, write_pdf)
         _write_segmentation(report_node, staging / SEGMENTATION_FILE)
+        without_dicom = _write_dicom(reading, staging, dicom_file_of)
         staging.rename(folder)
     except OSError as error:
         raise Sim4SegError(
@@ -56,7 +79,7 @@ def export_report(report_node: Any, parent: Path) -> Path:
         ) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return folder
+    return Exported(folder, without_dicom)
 
 
 def draw(outcome: Outcome) -> NDArray[np.uint8]:
@@ -74,6 +97,35 @@ def draw(outcome: Outcome) -> NDArray[np.uint8]:
         picture[large] = (1 - _FILLED) * picture[large] + _FILLED * colour
         picture[_outline(large, 2)] = colour
     return np.rint(picture).astype(np.uint8)
+
+
+def _write_report(reading: Reading, folder: Path, write_pdf: WritePdf | None) -> None:
+    document = reading.document
+    (folder / REPORT_FILE).write_text(as_markdown(document), encoding="utf-8")
+    answer = json.dumps(document, indent=2, ensure_ascii=False)
+    (folder / ANSWER_FILE).write_text(answer + "\n", encoding="utf-8")
+    picture = Image.fromarray(draw(outcomes_of(reading)[0]))
+    picture.save(folder / PICTURE_FILE)
+    if write_pdf is not None:
+        write_pdf(_printed(document, picture), folder / PDF_FILE)
+
+
+def _printed(document: dict[str, Any], picture: Image.Image) -> str:
+    """The report with its picture inside, as HTML."""
+    file = io.BytesIO()
+    picture.save(file, format="PNG")
+    data = base64.b64encode(file.getvalue()).decode("ascii")
+    image = f"<p><img src='data:image/png;base64,{data}' width='{_PRINTED_WIDTH}'></p>"
+    return f"<html><body>{as_html(document, with_votes=True)}{image}</body></html>"
+
+
+def _write_dicom(reading: Reading, folder: Path, dicom_file_of: FileOf) -> str:
+    """Why there are no DICOM objects; empty if there are."""
+    try:
+        write_dicom_objects(reading, folder, dicom_file_of)
+    except Sim4SegError as error:
+        return str(error)
+    return ""
 
 
 def _enlarged(array: NDArray[Any], factor: int) -> NDArray[Any]:

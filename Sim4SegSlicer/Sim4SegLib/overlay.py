@@ -9,9 +9,9 @@ import vtk
 from numpy.typing import NDArray
 from vtk.util.numpy_support import numpy_to_vtk
 
+from .nodes import add_display, new_node, put_beside
 from .planes import Matrix
-from .segments import put_beside
-from .volumes import SourceImage, matrix_of
+from .volumes import SourceImage, matrix_of, moved
 
 COLOURS = "vtkMRMLColorTableNodeFileInferno.txt"
 _FAINT = 0.05
@@ -30,13 +30,12 @@ def add_similarity(
     Returns:
         vtkMRMLScalarVolumeNode, not shown yet; see `show_similarity`.
     """
-    name = scene.GenerateUniqueName(f"{volume_node.GetName()} similarity")
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    node = new_node(scene, "vtkMRMLScalarVolumeNode", f"{volume_node.GetName()} similarity")
     node.SetAttribute(_MARK, "1")
     node.SetAndObserveImageData(_image(similarity))
     node.SetIJKToRASMatrix(matrix_of(_place(image, first)))
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
-    node.CreateDefaultDisplayNodes()
+    add_display(node)
     display = node.GetScalarVolumeDisplayNode()
     display.SetAutoWindowLevel(False)
     # As bright as it gets: the values say little beside each other, their places much.
@@ -72,9 +71,8 @@ def _is_ours(node: Any) -> bool:
 def _place(image: SourceImage, first: int) -> Matrix:
     if image.plane is not None:
         return image.plane.ijk_to_ras(image.ijk_to_ras, image.shape)
-    matrix = image.ijk_to_ras.copy()
-    matrix[:3, 3] += first * matrix[:3, 2]
-    return matrix
+    k, j, i = image.offset
+    return moved(image.ijk_to_ras, (k + first, j, i))
 
 
 def _image(values: NDArray[np.float32]) -> Any:

@@ -1,32 +1,32 @@
-"""The panel: what is enabled, what is shown, what buttons do. Knows `queries`, not the service."""
+"""The panel: asks, and leads the sections Answer and Advanced. Knows `queries`, not the service."""
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from slicer.i18n import tr as _
 
 from Sim4SegCore.errors import Sim4SegError
 
-from . import overlay, reports
+from .advanced_panel import ERROR, AdvancedPanel
+from .answer_panel import AnswerPanel
 from .asking import STAGES, Failed, Progressed
-from .connection import Connection, ServiceSettings, describe
-from .dataset import accept_report
+from .connection import Connection, ServiceSettings
+from .errands import Errands
 from .examples import QUERIES, add_sample
-from .exporting import export_report
 from .installer import Installer
+from .model_store import ModelStore
 from .queries import SLICE, Listeners, Queries, QueryRequest, QueryResult
-from .report_text import as_html, votes_sentence
 
+SLICES = "slices"
 MODE_NAMES = {
     SLICE: "Current slice",
-    "slices": "All slices, one by one",
-    "volume": "The whole volume",
+    SLICES: "Volume, slice by slice",
+    "volume": "Volume as a whole",
 }
-_ERROR = "<span style='color:#c62828'>{}</span>"
 _RECENT = 10
 
 
@@ -39,6 +39,8 @@ class Panel:
         queries: Queries,
         connection: Connection,
         installer: Installer,
+        models: ModelStore,
+        errands: Errands,
         dialogs: Any,
         application: Any,
         scene: Callable[[], Any],
@@ -53,24 +55,30 @@ class Panel:
         self._queries = queries
         self._connection = connection
         self._installer = installer
+        self._errands = errands
         self._dialogs = dialogs
         self._application = application
         self._scene = scene
         self._parameters: Any = None
         self._began = 0.0
+        self._mode = SLICE
         self._pid_before: int | None = None
         self._trusted_urls: set[str] = set()
         self._examples = list(QUERIES)
+        self.answer = AnswerPanel(ui, dialogs, application, scene)
+        self.advanced = AdvancedPanel(
+            ui, connection, installer, models, errands, dialogs, self._settings, self._show_modes
+        )
         self._connect()
-        self._show_modes([SLICE])
+        self._show_modes([SLICE, SLICES])
         self._show_examples()
         self.update()
 
     def set_parameters(self, parameters: Any) -> None:
         """Another scene's parameters, or None while there is none."""
         self._parameters = parameters
+        self.answer.set_parameters(parameters)
         self.update()
-        self.show_report()
 
     def update(self) -> None:
         """Enable what can be done now."""
@@ -80,12 +88,10 @@ class Panel:
         self.ui.applyButton.toolTip = reason or _("Ask the query (Ctrl+Enter).")
         self.ui.cancelButton.enabled = is_running
         self.ui.progressBar.visible = is_running
-        report = self._report()
-        has_segments = report is not None and bool(self._segments(report))
-        self.ui.editButton.enabled = has_segments and not is_running
-        self.ui.acceptButton.enabled = report is not None and not is_running
-        self.ui.exportButton.enabled = report is not None and not is_running
-        self.ui.opacitySlider.enabled = self._similarity() is not None
+        is_slice = self._chosen_mode() == SLICE
+        for box in (self.ui.samplesSpinBox, self.ui.masksSpinBox, self.ui.seedSpinBox):
+            box.enabled = is_slice
+        self.answer.update(is_running)
 
     def apply(self) -> None:
         """Ask, if it can be asked."""
@@ -96,6 +102,7 @@ class Panel:
             if not self._may_ask(settings):
                 return
             self._began, self._pid_before = time.monotonic(), self._connection.pid
+            self._mode = self._chosen_mode()
             self._queries.start(self._request(), settings, self._listeners())
         except Sim4SegError as error:
             self._show_error(str(error))
@@ -109,34 +116,6 @@ class Panel:
             self.ui.statusLabel.text = _("Cancelling")
             self.ui.cancelButton.enabled = False
 
-    def test_connection(self) -> None:
-        """Say what the service is, and offer what it can."""
-        label = self.ui.connectionLabel
-        try:
-            settings = self._settings()
-            if settings.is_local and self._installer.missing():
-                label.text = _("Packages are missing; press Apply to install them.")
-                return
-            with self._connection.client(settings) as client:
-                health = client.health()
-            label.text = describe(health)
-            self._show_modes(health.modes)
-        except Sim4SegError as error:
-            label.text = _ERROR.format(error)
-
-    def show_report(self) -> None:
-        """The chosen report and its similarity map."""
-        report = self._report()
-        document = None if report is None else reports.document_of(report)
-        if document is None:
-            self.ui.reportBrowser.html = ""
-            self.ui.votesCheckBox.visible = False
-        else:
-            self.ui.votesCheckBox.visible = bool(votes_sentence(document))
-            self.ui.reportBrowser.html = as_html(document, self.ui.votesCheckBox.checked)
-        self._show_similarity()
-        self.update()
-
     def load_sample(self) -> None:
         """A volume and a query that work."""
         node = add_sample(self._scene())
@@ -146,44 +125,25 @@ class Panel:
         self._application.show_volume(node)
         self.update()
 
-    def edit(self) -> None:
-        """Correct the segments."""
-        report = self._report()
-        if report is not None:
-            self._application.edit_segments(
-                report.GetNodeReference(reports.SEGMENTATION_ROLE),
-                report.GetNodeReference(reports.VOLUME_ROLE),
-            )
-
-    def accept(self) -> None:
-        """Write the report's image and corrected masks as a training record."""
-        folder = self._parameters.datasetFolder or self._dialogs.choose_folder(_("Dataset folder"))
-        if folder and self._report() is not None:
-            self._parameters.datasetFolder = folder
-            self._do(lambda: accept_report(self._report(), Path(folder)), _("Accepted as {}"))
-
-    def export(self) -> None:
-        """Write report, picture and answer into a new folder."""
-        folder = self._dialogs.choose_folder(_("Export into"))
-        if folder and self._report() is not None:
-            self._do(lambda: export_report(self._report(), Path(folder)), _("Exported to {}"))
+    def close(self) -> None:
+        """Hear of nothing any more."""
+        self._errands.close()
 
     def _connect(self) -> None:
         ui = self.ui
         ui.applyButton.clicked.connect(lambda *_: self.apply())
         ui.cancelButton.clicked.connect(lambda *_: self.cancel())
-        ui.testButton.clicked.connect(lambda *_: self.test_connection())
         ui.sampleButton.clicked.connect(lambda *_: self.load_sample())
-        ui.editButton.clicked.connect(lambda *_: self.edit())
-        ui.acceptButton.clicked.connect(lambda *_: self.accept())
-        ui.exportButton.clicked.connect(lambda *_: self.export())
-        ui.votesCheckBox.toggled.connect(lambda *_: self.show_report())
         ui.exampleComboBox.activated.connect(lambda *_: self._choose_example())
+        ui.modeComboBox.currentIndexChanged.connect(lambda *_: self.update())
         ui.queryTextEdit.textChanged.connect(self.update)
         ui.inputSelector.currentNodeChanged.connect(lambda *_: self.update())
-        ui.reportSelector.currentNodeChanged.connect(lambda *_: self.show_report())
-        ui.opacitySlider.valueChanged.connect(lambda *_: self._show_similarity())
-        ui.reportSelector.addAttribute("vtkMRMLTextNode", reports.DOCUMENT_ATTRIBUTE)
+        for selector, place in (
+            (ui.roiSelector, ui.roiPlaceWidget),
+            (ui.positiveSelector, ui.positivePlaceWidget),
+            (ui.negativeSelector, ui.negativePlaceWidget),
+        ):
+            _keep_together(selector, place)
 
     def _reason_against_asking(self) -> str | None:
         if self._parameters is None or self.ui.inputSelector.currentNode() is None:
@@ -203,14 +163,24 @@ class Panel:
         )
 
     def _request(self) -> QueryRequest:
-        index = self.ui.modeComboBox.currentIndex
+        parameters = self._parameters
         return QueryRequest(
             self.ui.inputSelector.currentNode(),
             self.ui.queryTextEdit.plainText,
-            self.ui.modeComboBox.itemData(index),
+            self._mode,
             self._application.slice_node(),
-            self._parameters.outputSegmentation,
+            parameters.outputSegmentation,
+            parameters.regionOfInterest,
+            parameters.positivePoints,
+            parameters.negativePoints,
+            parameters.samples or None,
+            parameters.masks or None,
+            parameters.seed or None,
         )
+
+    def _chosen_mode(self) -> str:
+        mode = self.ui.modeComboBox.itemData(self.ui.modeComboBox.currentIndex)
+        return str(mode or SLICE)
 
     def _may_ask(self, settings: ServiceSettings) -> bool:
         """Packages are there, or the images may leave this computer."""
@@ -235,7 +205,7 @@ class Panel:
         return True
 
     def _tell(self, text: str) -> None:
-        self.ui.statusLabel.text = text
+        self.ui.statusLabel.text = html.escape(text)
         self._application.process_events()
 
     def _listeners(self) -> Listeners:
@@ -246,7 +216,7 @@ class Panel:
         stage = _(STAGES.get(progress.stage, progress.stage))
         rest = progress.remaining_s
         left = "" if rest is None else _(", about {} s left").format(max(1, round(rest)))
-        self.ui.statusLabel.text = f"{stage}{left}"
+        self.ui.statusLabel.text = html.escape(f"{stage}{left}")
 
     def _finished(self, result: QueryResult) -> None:
         seconds = time.monotonic() - self._began
@@ -259,7 +229,10 @@ class Panel:
         self._remember(result.document["query"])
         self._parameters.shownReport = result.textNode
         self._end()
-        self.show_report()
+        self.answer.show_report()
+        if self._mode != SLICE and self._parameters.showSurfaces:
+            # After the slices were drawn: a large surface takes a while.
+            self._application.later(self.answer.show_surfaces)
 
     def _failed(self, failure: Failed) -> None:
         sentence = failure.sentence[:1].upper() + failure.sentence[1:]
@@ -275,36 +248,16 @@ class Panel:
         self.update()
 
     def _show_error(self, sentence: str) -> None:
-        self.ui.statusLabel.text = _ERROR.format(sentence)
-
-    def _do(self, action: Callable[[], Path], done: str) -> None:
-        try:
-            self.ui.statusLabel.text = done.format(action())
-        except Sim4SegError as error:
-            self._show_error(str(error))
-
-    def _report(self) -> Any | None:
-        if self._parameters is None:
-            return None
-        report = self._parameters.shownReport
-        return report if report is not None and reports.document_of(report) else None
-
-    def _segments(self, report: Any) -> tuple[str, ...]:
-        segmentation = report.GetNodeReference(reports.SEGMENTATION_ROLE)
-        return () if segmentation is None else reports.segments_of(report)
-
-    def _similarity(self) -> Any | None:
-        report = self._report()
-        return None if report is None else report.GetNodeReference(reports.SIMILARITY_ROLE)
-
-    def _show_similarity(self) -> None:
-        opacity = self.ui.opacitySlider.value / 100
-        overlay.show_similarity(self._scene(), self._similarity(), opacity)
+        self.ui.statusLabel.text = ERROR.format(html.escape(sentence))
 
     def _show_modes(self, modes: Sequence[str]) -> None:
+        chosen = self._chosen_mode()
         self.ui.modeComboBox.clear()
         for mode in modes:
             self.ui.modeComboBox.addItem(_(MODE_NAMES.get(mode, mode)), mode)
+        self.ui.modeComboBox.currentIndex = max(
+            0, list(modes).index(chosen) if chosen in modes else 0
+        )
 
     def _show_examples(self) -> None:
         self.ui.exampleComboBox.clear()
@@ -324,3 +277,15 @@ class Panel:
         recent = [query, *(known for known in self._examples if known != query)]
         self._examples = recent[: len(QUERIES) + _RECENT]
         self._show_examples()
+
+
+def _keep_together(selector: Any, place: Any) -> None:
+    """Points are placed into the node that is chosen."""
+
+    def changed(*_: Any) -> None:
+        node = selector.currentNode()
+        place.setCurrentNode(node)
+        place.enabled = node is not None
+
+    selector.currentNodeChanged.connect(changed)
+    changed()

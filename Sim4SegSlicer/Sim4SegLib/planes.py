@@ -1,10 +1,11 @@
-"""Slices along a volume's own axes: cut out the way a reader sees them, and put back.
+"""Slices along a volume's own axes, or a part of one: cut out as a reader sees them, and put back.
 
 Knows numpy only. Volume arrays are (k, j, i) or (k, j, i, channels); `ijk_to_ras` is (4, 4), mm.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,16 @@ _STANDARD_VIEWS = (SAGITTAL, CORONAL, AXIAL)
 
 
 @dataclass(frozen=True)
+class Crop:
+    """A rectangle of a slice, in pixels of the slice as the reader sees it."""
+
+    first_row: int
+    first_column: int
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
 class Plane:
     """One slice of a volume array, and how it is turned for the reader.
 
@@ -46,6 +57,7 @@ class Plane:
         index: place along that axis.
         is_transposed: whether the first of the two remaining axes becomes the columns.
         flips_rows, flips_columns: after the transposition.
+        crop: the part that is meant; None is all of it.
     """
 
     axis: int
@@ -53,23 +65,52 @@ class Plane:
     is_transposed: bool = False
     flips_rows: bool = False
     flips_columns: bool = False
+    crop: Crop | None = None
 
     def take(self, volume: NDArray[Any]) -> NDArray[Any]:
-        """The slice, (rows, columns) or (rows, columns, channels); a view of the volume."""
-        image = np.take(volume, self.index, self.axis)
-        image = image.swapaxes(0, 1) if self.is_transposed else image
-        return self._flipped(image)
-
-    def put(self, image: NDArray[Any], volume: NDArray[Any]) -> None:
-        """Write a slice that `take` could have given back into its place."""
-        image = self._flipped(image)
-        image = image.swapaxes(0, 1) if self.is_transposed else image
+        """The pixels, (rows, columns) or (rows, columns, channels); a view of the volume."""
         place: list[Any] = [slice(None)] * 3
         place[self.axis] = self.index
-        volume[tuple(place)] = image
+        image = volume[tuple(place)]
+        image = image.swapaxes(0, 1) if self.is_transposed else image
+        rows = slice(None, None, -1 if self.flips_rows else 1)
+        columns = slice(None, None, -1 if self.flips_columns else 1)
+        image = image[rows, columns]
+        if self.crop is None:
+            return image
+        top, left = self.crop.first_row, self.crop.first_column
+        return image[top : top + self.crop.rows, left : left + self.crop.columns]
+
+    def put(self, image: NDArray[Any], volume: NDArray[Any]) -> None:
+        """Write pixels that `take` could have given back into their place."""
+        self.take(volume)[...] = image
+
+    def pixel_of(self, index: NDArray[Any], shape: tuple[int, ...]) -> tuple[int, int] | None:
+        """(row, column) of a voxel (k, j, i) in what `take` gives; None if it is not in there."""
+        if index[self.axis] != self.index:
+            return None
+        rows, columns = self._axes()
+        row, column = int(index[rows]), int(index[columns])
+        row = shape[rows] - 1 - row if self.flips_rows else row
+        column = shape[columns] - 1 - column if self.flips_columns else column
+        if self.crop is not None:
+            row, column = row - self.crop.first_row, column - self.crop.first_column
+        height, width = self.size(shape)
+        return (row, column) if 0 <= row < height and 0 <= column < width else None
+
+    def size(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """(rows, columns) of what `take` gives.
+
+        Args:
+            shape: (k, j, i) of the volume.
+        """
+        if self.crop is not None:
+            return self.crop.rows, self.crop.columns
+        rows, columns = self._axes()
+        return shape[rows], shape[columns]
 
     def ijk_to_ras(self, volume_to_ras: Matrix, shape: tuple[int, ...]) -> Matrix:
-        """Where the slice lies: (column, row, 0, 1) to RAS.
+        """Where the pixels lie: (column, row, 0, 1) to RAS.
 
         Args:
             shape: (k, j, i) of the volume.
@@ -84,17 +125,15 @@ class Plane:
         matrix[:3, 1] = _step(volume_to_ras, rows) * (-1 if self.flips_rows else 1)
         matrix[:3, 2] = _step(volume_to_ras, self.axis)
         matrix[:3, 3] = (volume_to_ras @ np.array([*reversed(index), 1.0]))[:3]
+        if self.crop is not None:
+            first = np.array([self.crop.first_column, self.crop.first_row])
+            matrix[:3, 3] += matrix[:3, :2] @ first
         return matrix
 
     def _axes(self) -> tuple[int, int]:
         """Axes of the array that become (rows, columns)."""
         first, second = (axis for axis in range(3) if axis != self.axis)
         return (second, first) if self.is_transposed else (first, second)
-
-    def _flipped(self, image: NDArray[Any]) -> NDArray[Any]:
-        rows = slice(None, None, -1 if self.flips_rows else 1)
-        columns = slice(None, None, -1 if self.flips_columns else 1)
-        return image[rows, columns]
 
 
 def plane_through(
@@ -129,6 +168,21 @@ def plane_through(
         flips_rows=bool(_direction(ijk_to_ras, rows) @ view.up > 0),
         flips_columns=bool(_direction(ijk_to_ras, columns) @ view.right < 0),
     )
+
+
+def standard_plane(ijk_to_ras: Matrix, shape: tuple[int, ...], axis: int, index: int) -> Plane:
+    """A slice along an axis of the array (0 is k), turned as a reader expects it."""
+    view = _standard_view(ijk_to_ras, axis)
+    plane = plane_through(ijk_to_ras, shape, None, view)
+    if plane.axis != axis:
+        # An oblique volume has a better axis for this view; turned by what its own is nearest to.
+        return Plane(axis, index)
+    return dataclasses.replace(plane, index=index)
+
+
+def array_of(matrix: Any) -> Matrix:
+    """A vtkMatrix4x4 as (4, 4)."""
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
 def geometry_of(ijk_to_ras: Matrix) -> Geometry:

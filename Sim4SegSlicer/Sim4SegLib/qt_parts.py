@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import qt
 import slicer
+
+from Sim4SegCore.errors import Sim4SegError
+
+_PDF_DPI = 96
 
 
 class QtTicker:
@@ -43,6 +48,12 @@ class Dialogs:
         """A folder, empty if the user thinks better of it."""
         return str(qt.QFileDialog.getExistingDirectory(None, caption) or "")
 
+    def choose_file(self, caption: str, pattern: str) -> str:
+        """A file to read, empty if the user thinks better of it."""
+        chosen = qt.QFileDialog.getOpenFileName(None, caption, "", pattern)
+        # PySide gives the pattern that was used as well.
+        return str((chosen[0] if isinstance(chosen, tuple) else chosen) or "")
+
 
 class Application:
     """What the panel asks of Slicer's main window."""
@@ -56,13 +67,54 @@ class Application:
         """In all slice views."""
         slicer.util.setSliceViewerLayers(background=volume_node, fit=True)
 
-    def edit_segments(self, segmentation_node: Any, volume_node: Any) -> None:
+    def edit_segments(self, segmentation_node: Any, volume_node: Any, segment_id: str) -> None:
         """Open the Segment Editor."""
         slicer.util.selectModule("SegmentEditor")
         editor = slicer.util.getModuleWidget("SegmentEditor").editor
         editor.setSegmentationNode(segmentation_node)
         editor.setSourceVolumeNode(volume_node)
+        editor.setCurrentSegmentID(segment_id)
+
+    def dicom_file(self, instance_uid: str) -> str:
+        """The file of a SOP instance in Slicer's DICOM database, empty if there is none."""
+        database = slicer.dicomDatabase
+        is_open = database is not None and database.isOpen
+        return str(database.fileForInstance(instance_uid) or "") if is_open else ""
+
+    def write_pdf(self, html: str, path: Path) -> None:
+        """See `write_pdf`."""
+        write_pdf(html, path)
+
+    def later(self, callback: Callable[[], None]) -> None:
+        """Call a function once the window has been drawn."""
+        qt.QTimer.singleShot(0, callback)
 
     def process_events(self) -> None:
         """Let the window live."""
         slicer.app.processEvents()
+
+
+def data_folder() -> Path:
+    """Where the user's models lie: beside Slicer's settings."""
+    return Path(str(slicer.app.slicerUserSettingsFilePath)).parent / "Sim4Seg"
+
+
+def write_pdf(html: str, path: Path) -> None:
+    """Write a report, A4.
+
+    Raises:
+        Sim4SegError: if it cannot be written.
+    """
+    document = qt.QTextDocument()
+    # Black, whatever theme the window has.
+    document.defaultStyleSheet = "body, p, td, li, h3, h4 { color: #000000; }"
+    document.setHtml(html)
+    # A4 is its default.
+    writer = qt.QPdfWriter(str(path))
+    writer.setResolution(_PDF_DPI)
+    # Python's own print is a keyword no more, but some bindings still step aside.
+    (getattr(document, "print_", None) or document.print)(writer)
+    # The file is complete when the writer has gone.
+    del writer
+    if not path.is_file() or path.stat().st_size == 0:
+        raise Sim4SegError("the report cannot be written as PDF; choose another folder")

@@ -6,19 +6,23 @@ checked; see `asking` for the other thread.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
+from numpy.typing import NDArray
 
 from Sim4SegCore.case import Query
 from Sim4SegCore.errors import Sim4SegError
 
 from . import overlay, reports, segments, volumes
-from .answers import CheckedAnswer, check_answer
 from .asking import Answered, Asking, Cancelled, Failed, Message, Progressed, Question
 from .connection import Connection, ServiceSettings
+from .nodes import remove_nodes
+from .points import Points, voxels_of_points
+from .preparing import PreparedAnswer, prepare
+from .region import corners_of
 
 SLICE = "slice"
 GONE = "the volume was removed or the scene was closed during the query; nothing was added"
@@ -71,6 +75,12 @@ class QueryRequest:
         mode: `slice`, or another one of the service's `Health.modes`.
         sliceNode: slice view whose slice is meant; None is the middle one.
         segmentationNode: takes the new segments; None is the volume's own, or a new one.
+        roiNode: vtkMRMLMarkupsROINode; only what lies in it is shown to the model. None is all.
+        positiveNode, negativeNode: vtkMRMLMarkupsFiducialNode; parts of the mask that their points
+            touch are kept, or left out.
+        samples, masks: of a slice, how many answers and masks are combined; None as the model
+            says.
+        seed: of sampled answers; None is the model's own.
     """
 
     volumeNode: Any
@@ -78,6 +88,12 @@ class QueryRequest:
     mode: str = SLICE
     sliceNode: Any = None
     segmentationNode: Any = None
+    roiNode: Any = None
+    positiveNode: Any = None
+    negativeNode: Any = None
+    samples: int | None = None
+    masks: int | None = None
+    seed: int | None = None
 
 
 @dataclass
@@ -144,13 +160,12 @@ class RunningQuery:
         elif self.result is not None:
             self._listeners.finished(self.result)
 
-    def _import(self, answer: Any) -> Message:
+    def _import(self, answer: PreparedAnswer) -> Message:
         """Into the scene; the message again, or a failure that left the scene as it was."""
         try:
-            checked = check_answer(answer, self._image.voxels.shape)
             if self._scene.GetNodeByID(self._volume_id) is not self._request.volumeNode:
                 return Failed(GONE)
-            self.result = _add_to_scene(self._scene, self._request, self._image, checked)
+            self.result = _add_to_scene(self._scene, self._request, self._image, answer)
         except Sim4SegError as error:
             return Failed(str(error))
         return Answered(answer)
@@ -198,17 +213,25 @@ class Queries:
         query = Query(request.query).text
         image = _source_image(request)
         connection = self._connection
+        points = _points(request, image)
         question = Question(
-            # Copied: the user may change or close the volume while it is being sent.
-            np.array(image.voxels),
+            image.voxels,
             image.geometry,
             image.window,
             query,
+            volumes.modality_of(request.volumeNode),
             connection.model_name(settings),
             request.mode,  # type: ignore[arg-type]
+            request.samples,
+            request.masks,
+            request.seed,
         )
         client = connection.client(settings)
-        asking = Asking(lambda: client, question)
+
+        def ready(answer: Any, voxels: NDArray[Any]) -> PreparedAnswer:
+            return prepare(answer, dataclasses.replace(image, voxels=voxels), points)
+
+        asking = Asking(lambda: client, question, ready)
         running = RunningQuery(self._scene(), request, image, asking, listeners or Listeners())
         self.running = running
         asking.start()
@@ -260,13 +283,30 @@ def segmentation_for(scene: Any, volume_node: Any) -> Any | None:
 
 
 def _source_image(request: QueryRequest) -> volumes.SourceImage:
+    region = None if request.roiNode is None else corners_of(request.roiNode)
     if request.mode == SLICE:
-        return volumes.slice_shown(request.volumeNode, request.sliceNode)
-    return volumes.whole(request.volumeNode)
+        return volumes.slice_shown(request.volumeNode, request.sliceNode, region)
+    image = volumes.whole(request.volumeNode, region)
+    if min(image.voxels.shape[:3]) < 2:
+        raise Sim4SegError("this is a picture and no volume; look at the current slice instead")
+    return image
+
+
+def _points(request: QueryRequest, image: volumes.SourceImage) -> Points:
+    to_world = volumes.ijk_to_world_of(request.volumeNode)
+    positive, negative = (
+        [image.place_of(voxel) for voxel in voxels_of_points(node, to_world)]
+        for node in (request.positiveNode, request.negativeNode)
+    )
+    return Points(
+        tuple(place for place in positive if place is not None),
+        tuple(place for place in negative if place is not None),
+        [*positive, *negative].count(None),
+    )
 
 
 def _add_to_scene(
-    scene: Any, request: QueryRequest, image: volumes.SourceImage, answer: CheckedAnswer
+    scene: Any, request: QueryRequest, image: volumes.SourceImage, answer: PreparedAnswer
 ) -> QueryResult:
     """All or nothing; one state for undo."""
     volume, document = request.volumeNode, answer.document
@@ -278,12 +318,10 @@ def _add_to_scene(
         added.append(segmentation)
     identities: tuple[str, ...] = ()
     try:
-        identities = segments.add_findings(
-            segmentation, image, document, answer.masks, answer.first_slice
-        )
+        identities = segments.add_findings(segmentation, image.ijk_to_ras, document, answer.boxes)
         report = reports.add_report(scene, volume, document, image.plane)
         added.append(report)
-        reports.link(report, segmentation, identities)
+        reports.link(report, segmentation, identities, answer.digests)
         similarity = None
         if answer.similarity is not None:
             similarity = overlay.add_similarity(
@@ -293,14 +331,6 @@ def _add_to_scene(
             report.SetNodeReferenceID(reports.SIMILARITY_ROLE, similarity.GetID())
     except BaseException:
         segments.remove_segments(segmentation, identities)
-        for node in added:
-            _remove(scene, node)
+        remove_nodes(scene, added)
         raise
     return QueryResult(segmentation, report, similarity, identities, document)
-
-
-def _remove(scene: Any, node: Any) -> None:
-    display = node.GetDisplayNode() if node.IsA("vtkMRMLDisplayableNode") else None
-    scene.RemoveNode(node)
-    if display is not None:
-        scene.RemoveNode(display)

@@ -11,10 +11,13 @@ NOTICE = (
     "Research tool, not a medical device. This answer can be wrong and must not be used for "
     "diagnosis or treatment."
 )
+SLICE_LINK = "slice:"
 _MARKS = {"supported": "✓", "contradicted": "✗", "not checkable": "·"}
 _COLOURS = {"supported": "#1b8a3a", "contradicted": "#c62828", "not checkable": "#6b7280"}
+_MUTED, _WARNING, _BAR = "#6b7280", "#b45309", "#00a3c4"
 _UNITS = {"px": "px", "mm": "mm", "mm2": "mm²", "mm3": "mm³", "ml": "ml"}
 _SHARES = ("image_fraction",)
+_BAR_WIDTH = 120
 Document = Mapping[str, Any]
 
 
@@ -25,37 +28,49 @@ def as_markdown(document: Document) -> str:
     if others := alternatives_sentence(document):
         lines += [others, ""]
     lines.append("## Findings")
-    for finding in document["findings"]:
-        lines += ["", f"- {finding_sentence(finding)}"]
-        lines += [f"  - {name}: {value}" for name, value in measurements(finding)]
+    for number, finding in enumerate(document["findings"]):
+        lines += ["", f"- {finding_text(document, number)}"]
+        if finding["present"]:
+            rows = measurements(document, number)
+            lines += [f"  - {name}: {value}" for name, value in rows]
+    if slices := key_slices(document):
+        lines += ["", "## Key slices", ""]
+        lines += [f"- {_key_slice_sentence(row)}" for row in slices]
     lines += ["", "## Reasoning", "", document["reasoning"], ""]
     lines += [
         f"- {_MARKS[claim['verdict']]} {_claim_sentence(claim)}" for claim in claims(document)
     ]
-    if votes := votes_sentence(document):
-        lines += ["", votes]
+    if counted := votes(document):
+        lines += ["", f"## Votes of {sum(counted.values())} answers", ""]
+        lines += [f"- {label}: {count}" for label, count in counted.items()]
     if document["warnings"]:
         lines += ["", "## Warnings", ""]
         lines += [f"- {warning}" for warning in document["warnings"]]
+    lines += [f"\n## {heading}\n\n{text}" for heading, text in _circumstances(document)]
     lines += ["", f"Model: {model_sentence(document)}", "", f"_{NOTICE}_", ""]
     return "\n".join(lines)
 
 
 def as_html(document: Document, with_votes: bool = False) -> str:
-    """The report for the panel.
+    """The report for the panel; key slices are links that begin with SLICE_LINK.
 
     Args:
         with_votes: add how the sampled answers voted, where there are some.
     """
     parts = [
-        f"<p style='color:#6b7280'>{escape(_one_line(document['query']))}</p>",
+        f"<p style='color:{_MUTED}'>{escape(_one_line(document['query']))}</p>",
         f"<h3>{escape(diagnosis_sentence(document))}</h3>",
     ]
     if others := alternatives_sentence(document):
         parts.append(f"<p>{escape(others)}</p>")
-    parts += [_warnings_html(document), _findings_html(document), _reasoning_html(document)]
-    if with_votes and (votes := votes_sentence(document)):
-        parts.append(f"<p><b>{escape(votes)}</b></p>")
+    if with_votes:
+        parts.append(_votes_html(document))
+    parts += [_warnings_html(document), _findings_html(document), _key_slices_html(document)]
+    parts.append(_reasoning_html(document))
+    parts += [
+        f"<p style='color:{_MUTED}'><small>{heading}: {escape(text)}</small></p>"
+        for heading, text in _circumstances(document)
+    ]
     parts.append(f"<p><small>{escape(model_sentence(document))}</small></p>")
     parts.append(f"<p><small><i>{escape(NOTICE)}</i></small></p>")
     return "\n".join(part for part in parts if part)
@@ -80,23 +95,34 @@ def alternatives_sentence(document: Document) -> str:
     return f"Also considered: {', '.join(others)}." if others else ""
 
 
-def finding_sentence(finding: Mapping[str, Any]) -> str:
-    """Whether a target was found."""
+def finding_text(document: Document, number: int) -> str:
+    """A finding in the report's words, else whether it was found."""
+    reported = _section(document, "findings")
+    if number < len(reported):
+        return str(reported[number]["text"])
+    finding = document["findings"][number]
     word = "found" if finding["present"] else "not found"
     return f"{finding['label']}: {word} (probability {_percent(finding['confidence'])})"
 
 
-def measurements(finding: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and values with units; sizes in mm rather than in pixels where both are known."""
-    values = finding["measurements"]
+def measurements(document: Document, number: int) -> list[tuple[str, str]]:
+    """A finding's numbers with units; sizes in mm rather than in pixels where both are known."""
+    reported = _section(document, "findings")
+    if number < len(reported):
+        name = reported[number]["name"]
+        return [
+            (row["name"], f"{_number(float(row['value']))} {row['unit']}".strip())
+            for row in _section(document, "measurements")
+            if row["finding"] == name and row["value"] is not None
+        ]
+    values = document["findings"][number]["measurements"]
     rows: list[tuple[str, str]] = []
     for name, value in values.items():
         base, _, unit = name.rpartition("_")
-        if value is None or (
-            unit == "px" and any(f"{base}_{mm}" in values for mm in ("mm", "mm2"))
-        ):
-            continue
-        rows.append(_measurement(name, float(value)))
+        in_mm = any(f"{base}_{mm}" in values for mm in ("mm", "mm2"))
+        in_ml = name == "volume_mm3" and "volume_ml" in values
+        if value is not None and not (unit == "px" and in_mm) and not in_ml:
+            rows.append(_measurement(name, float(value)))
     return rows
 
 
@@ -105,14 +131,30 @@ def claims(document: Document) -> list[Mapping[str, Any]]:
     return [claim for claim in document.get("claims", []) if claim["verdict"] in _MARKS]
 
 
-def votes_sentence(document: Document) -> str:
-    """How the sampled answers voted; empty if there was one answer only."""
+def votes(document: Document) -> dict[str, int]:
+    """How many of several sampled answers named each diagnosis, most first; empty of one answer."""
     answers = (document.get("samples") or {}).get("answers") or []
     if len(answers) < 2:
-        return ""
+        return {}
     counts = Counter(answer["diagnosis"] or "no diagnosis" for answer in answers)
-    votes = ", ".join(f"{label} {count}" for label, count in counts.most_common())
-    return f"Votes of {len(answers)} answers: {votes}."
+    return dict(counts.most_common())
+
+
+def mask_candidates(document: Document) -> list[tuple[str, str]]:
+    """The masks that were combined, and what was expected of each; empty of one mask."""
+    masks = (document.get("samples") or {}).get("masks") or []
+    if len(masks) < 2:
+        return []
+    return [
+        (mask["name"], f"{mask['area_px']:,} px, expected IoU {_percent(mask['estimated_iou'])}")
+        for mask in masks
+    ]
+
+
+def key_slices(document: Document) -> list[Mapping[str, Any]]:
+    """The slices of a volume that were answered, the weightiest first; empty of an image."""
+    volume = document.get("volume") or {}
+    return [{**row, "axis": volume["axis"]} for row in volume.get("key_slices", [])]
 
 
 def model_sentence(document: Document) -> str:
@@ -122,35 +164,120 @@ def model_sentence(document: Document) -> str:
     return f"{model['name']} {model['sha256'][:12]}, {seconds:.1f} s"
 
 
+def _section(document: Document, name: str) -> list[Mapping[str, Any]]:
+    report = document.get("report") or {}
+    return list(report.get(name) or [])
+
+
+def _circumstances(document: Document) -> list[tuple[str, str]]:
+    """How it was made and what it cannot know; warnings and the notice stand elsewhere."""
+    rows = []
+    technique = (document.get("report") or {}).get("technique")
+    if technique:
+        rows.append(("Technique", str(technique["text"])))
+    elsewhere = {_plain(text) for text in document["warnings"]}
+    limits = [str(text) for text in _section(document, "limitations")]
+    told = [
+        text
+        for text in limits
+        if _plain(text) not in elsewhere and "not a medical device" not in text
+    ]
+    if told:
+        rows.append(("Limitations", " ".join(told)))
+    return rows
+
+
+def _plain(text: str) -> str:
+    return text.strip().rstrip(".").lower()
+
+
+def _votes_html(document: Document) -> str:
+    counted = votes(document)
+    rows = [
+        f"<tr><td>{escape(label)}&nbsp;&nbsp;</td><td>{count}&nbsp;</td><td>"
+        f"{_bar(count / sum(counted.values()))}</td></tr>"
+        for label, count in counted.items()
+    ]
+    parts = []
+    if rows:
+        parts.append(f"<h4>Votes of {sum(counted.values())} answers</h4>{_table(rows)}")
+    if masks := mask_candidates(document):
+        rows = [
+            f"<tr><td>{escape(name)}&nbsp;&nbsp;</td><td>{escape(value)}</td></tr>"
+            for name, value in masks
+        ]
+        parts.append(f"<h4>Combined from {len(masks)} masks</h4>{_table(rows)}")
+    return "\n".join(parts)
+
+
+def _bar(share: float) -> str:
+    """Qt's rich text draws a cell's background as wide as its table says."""
+    width = max(1, round(_BAR_WIDTH * share))
+    cell = f"<td bgcolor='{_BAR}' width='{width}'>&nbsp;</td>"
+    return f"<table cellspacing='0' cellpadding='0'><tr>{cell}</tr></table>"
+
+
 def _warnings_html(document: Document) -> str:
     if not document["warnings"]:
         return ""
     items = "".join(f"<li>{escape(warning)}</li>" for warning in document["warnings"])
-    return f"<p style='color:#b45309'><b>Please note</b></p><ul style='color:#b45309'>{items}</ul>"
+    style = f"style='color:{_WARNING}'"
+    return f"<p {style}><b>Please note</b></p><ul {style}>{items}</ul>"
 
 
 def _findings_html(document: Document) -> str:
     parts = ["<h4>Findings</h4>"]
-    for finding in document["findings"]:
-        parts.append(f"<p>{escape(finding_sentence(finding))}</p>")
-        rows = "".join(
+    for number, finding in enumerate(document["findings"]):
+        parts.append(f"<p>{escape(finding_text(document, number))}</p>")
+        rows = [
             f"<tr><td>{escape(name)}&nbsp;&nbsp;</td><td align='right'>{escape(value)}</td></tr>"
-            for name, value in measurements(finding)
-        )
+            for name, value in measurements(document, number)
+        ]
         if rows and finding["present"]:
-            parts.append(f"<table cellpadding='1'>{rows}</table>")
+            parts.append(_table(rows))
     return "\n".join(parts) if document["findings"] else "<p>Nothing was found.</p>"
 
 
-def _reasoning_html(document: Document) -> str:
+def _key_slices_html(document: Document) -> str:
+    rows = key_slices(document)
+    if not rows:
+        return ""
     items = "".join(
+        f"<li><a href='{SLICE_LINK}{row['index']}'>{row['axis']} = {row['index']}</a>: "
+        f"{escape(_key_slice_words(row))}</li>"
+        for row in rows
+    )
+    marked = document["volume"]["slice_range"]
+    extent = ""
+    if marked:
+        first, last = (
+            f"<a href='{SLICE_LINK}{index}'>{rows[0]['axis']} = {index}</a>" for index in marked
+        )
+        extent = f"<p>The finding reaches from {first} to {last}.</p>"
+    return f"<h4>Slices</h4>{extent}<p>Answered on:</p><ul>{items}</ul>"
+
+
+def _key_slice_sentence(row: Mapping[str, Any]) -> str:
+    return f"{row['axis']} = {row['index']}: {_key_slice_words(row)}"
+
+
+def _key_slice_words(row: Mapping[str, Any]) -> str:
+    label = row["diagnosis"] or "no diagnosis"
+    return f"{label} {_percent(row['confidence'])} ({row['reason']})"
+
+
+def _reasoning_html(document: Document) -> str:
+    rows = [
         f"<tr><td style='color:{_COLOURS[claim['verdict']]}'>{_MARKS[claim['verdict']]}&nbsp;</td>"
         f"<td>{escape(_claim_sentence(claim))}</td></tr>"
         for claim in claims(document)
-    )
-    checked = f"<p>Compared with the mask:</p><table cellpadding='1'>{items}</table>"
+    ]
     reasoning = f"<h4>Reasoning</h4><p>{escape(document['reasoning'])}</p>"
-    return reasoning + (checked if items else "")
+    return reasoning + (f"<p>Compared with the mask:</p>{_table(rows)}" if rows else "")
+
+
+def _table(rows: list[str]) -> str:
+    return f"<table cellpadding='1'>{''.join(rows)}</table>"
 
 
 def _claim_sentence(claim: Mapping[str, Any]) -> str:

@@ -9,12 +9,14 @@ from urllib.parse import quote, unquote
 
 import vtk
 
-from .planes import Plane
+from .nodes import new_node, put_beside, remove_nodes
+from .planes import Crop, Plane
 from .report_text import as_markdown
 
 DOCUMENT_ATTRIBUTE = "Sim4Seg.Document"
 PLANE_ATTRIBUTE = "Sim4Seg.Plane"
 SEGMENTS_ATTRIBUTE = "Sim4Seg.Segments"
+DIGESTS_ATTRIBUTE = "Sim4Seg.Digests"
 SEGMENTATION_ROLE = "Sim4Seg.Segmentation"
 VOLUME_ROLE = "Sim4Seg.Volume"
 SIMILARITY_ROLE = "Sim4Seg.SimilarityMap"
@@ -29,8 +31,7 @@ def add_report(scene: Any, volume_node: Any, document: dict[str, Any], plane: Pl
     Returns:
         vtkMRMLTextNode.
     """
-    name = scene.GenerateUniqueName(f"{volume_node.GetName()} report")
-    node = scene.AddNewNodeByClass("vtkMRMLTextNode", name)
+    node = new_node(scene, "vtkMRMLTextNode", f"{volume_node.GetName()} report")
     node.SetEncoding(vtk.VTK_ENCODING_UTF_8)
     node.SetText(as_markdown(document))
     node.SetForceCreateStorageNode(node.CreateStorageNodeAlways)
@@ -39,13 +40,24 @@ def add_report(scene: Any, volume_node: Any, document: dict[str, Any], plane: Pl
     if plane is not None:
         node.SetAttribute(PLANE_ATTRIBUTE, quote(json.dumps(dataclasses.asdict(plane))))
     node.SetNodeReferenceID(VOLUME_ROLE, volume_node.GetID())
+    put_beside(scene, node, volume_node)
     return node
 
 
-def link(report_node: Any, segmentation_node: Any, segments: tuple[str, ...]) -> None:
-    """Note which segments a report is about."""
+def link(
+    report_node: Any,
+    segmentation_node: Any,
+    segments: tuple[str, ...],
+    digests: tuple[str, ...] = (),
+) -> None:
+    """Note which segments a report is about.
+
+    Args:
+        digests: of their masks as they were answered, see `boxes.digest`.
+    """
     report_node.SetNodeReferenceID(SEGMENTATION_ROLE, segmentation_node.GetID())
     report_node.SetAttribute(SEGMENTS_ATTRIBUTE, quote(json.dumps(list(segments))))
+    report_node.SetAttribute(DIGESTS_ATTRIBUTE, quote(json.dumps(list(digests))))
 
 
 def document_of(report_node: Any) -> dict[str, Any] | None:
@@ -57,12 +69,22 @@ def document_of(report_node: Any) -> dict[str, Any] | None:
 def plane_of(report_node: Any) -> Plane | None:
     """The slice that a report is about, None if it is about the whole volume."""
     text = report_node.GetAttribute(PLANE_ATTRIBUTE)
-    return None if text is None else Plane(**json.loads(unquote(text)))
+    if text is None:
+        return None
+    values = json.loads(unquote(text))
+    crop = values.pop("crop", None)
+    return Plane(**values, crop=None if crop is None else Crop(**crop))
 
 
 def segments_of(report_node: Any) -> tuple[str, ...]:
     """Ids of the segments that a report is about."""
     text = report_node.GetAttribute(SEGMENTS_ATTRIBUTE)
+    return () if text is None else tuple(json.loads(unquote(text)))
+
+
+def digests_of(report_node: Any) -> tuple[str, ...]:
+    """Of the masks as they were answered, in no order; see `boxes.digest`."""
+    text = report_node.GetAttribute(DIGESTS_ATTRIBUTE)
     return () if text is None else tuple(json.loads(unquote(text)))
 
 
@@ -74,3 +96,13 @@ def reports_about(scene: Any, volume_node: Any) -> list[Any]:
         if node.GetAttribute(DOCUMENT_ATTRIBUTE) is not None
         and node.GetNodeReferenceID(VOLUME_ROLE) == volume_node.GetID()
     ]
+
+
+def remove_answer(scene: Any, report_node: Any) -> None:
+    """Remove a report with its segments and its similarity map; other segments stay."""
+    segmentation = report_node.GetNodeReference(SEGMENTATION_ROLE)
+    if segmentation is not None:
+        for identity in segments_of(report_node):
+            segmentation.GetSegmentation().RemoveSegment(identity)
+    similarity = report_node.GetNodeReference(SIMILARITY_ROLE)
+    remove_nodes(scene, [similarity, report_node])

@@ -1,8 +1,7 @@
 """Words of the model as standard terminology, for names, colours and DICOM export.
 
-The terms stand in `Resources/Terminologies/Sim4Seg.term.json`, in the form that Slicer's
-Terminologies module reads; a label is looked up by its exact words, since a fuzzy search picks
-wrong modifiers.
+The codes are Core's, the same as in reports and DICOM objects. A label is looked up by its exact
+words, since a fuzzy search picks wrong modifiers.
 """
 
 from __future__ import annotations
@@ -13,12 +12,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-TERMS_FILE = (
-    Path(__file__).resolve().parents[1] / "Resources" / "Terminologies" / "Sim4Seg.term.json"
-)
+import Sim4SegCore
+from Sim4SegCore.errors import Sim4SegError
+
+CONTEXT = "Sim4Seg findings"
 FALLBACK_LABEL = "finding"
 _REGION_CONTEXT = "Anatomic codes - DICOM master list"
 _NOTHING = "^^"
+_SCHEMA = "https://raw.githubusercontent.com/qiicr/dcmqi/master/doc/segment-context-schema.json#"
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Term:
     Attributes:
         serialized: as Slicer keeps it in a segment's tag.
         colour: red, green, blue, 0..1.
-        region: where in the body, in the term file's word; empty if it does not say.
+        region: where in the body, in Core's word; empty if it does not say.
     """
 
     serialized: str
@@ -42,41 +43,70 @@ def term_for(label: str) -> Term:
     return terms.get(_key(label), terms[FALLBACK_LABEL])
 
 
+def slicer_terminology() -> dict[str, Any]:
+    """All terms in the form that Slicer's Terminologies module reads from a file."""
+    document = _document()
+    categories = []
+    for name, category in document["categories"].items():
+        types: dict[str, Any] = {}
+        for entry in document["structures"]:
+            if entry["category"] == name:
+                # Slicer knows a type once, wherever in the body it is.
+                kind = {**_spelt(entry["code"]), "recommendedDisplayRGBValue": entry["colour"]}
+                types.setdefault(entry["code"]["value"], kind)
+        if types:
+            categories.append(
+                {**_spelt(category), "showAnatomy": "true", "Type": list(types.values())}
+            )
+    return {
+        "SegmentationCategoryTypeContextName": CONTEXT,
+        "@schema": _SCHEMA,
+        "SegmentationCodes": {"Category": categories},
+    }
+
+
 @lru_cache(maxsize=1)
 def _terms() -> dict[str, Term]:
-    document = json.loads(TERMS_FILE.read_text(encoding="utf-8"))
-    context = document["SegmentationCategoryTypeContextName"]
-    terms: dict[str, Term] = {}
-    for category in document["SegmentationCodes"]["Category"]:
-        for kind in category["Type"]:
-            for modifier in kind.get("Modifier", [None]):
-                entry = modifier or kind
-                serialized = _serialized(context, category, kind, modifier)
-                red, green, blue = entry["recommendedDisplayRGBValue"]
-                region = kind.get("sim4segRegion", {}).get("CodeMeaning", "")
-                term = Term(serialized, (red / 255, green / 255, blue / 255), region)
-                terms.update(dict.fromkeys(map(_key, entry["sim4segLabels"]), term))
+    document = _document()
+    terms = {}
+    for entry in document["structures"]:
+        region = entry["region"]
+        parts = [
+            CONTEXT,
+            _code(document["categories"][entry["category"]]),
+            _code(entry["code"]),
+            _NOTHING,
+            _REGION_CONTEXT,
+            _NOTHING if region is None else _code(document["regions"][region]),
+            _NOTHING,
+        ]
+        red, green, blue = (part / 255 for part in entry["colour"])
+        terms[_key(entry["name"])] = Term("~".join(parts), (red, green, blue), region or "")
     return terms
 
 
-def _serialized(
-    context: str, category: dict[str, Any], kind: dict[str, Any], modifier: dict[str, Any] | None
-) -> str:
-    region = kind.get("sim4segRegion")
-    parts = [
-        context,
-        _code(category),
-        _code(kind),
-        _NOTHING if modifier is None else _code(modifier),
-        _REGION_CONTEXT,
-        _NOTHING if region is None else _code(region),
-        _NOTHING,
-    ]
-    return "~".join(parts)
+@lru_cache(maxsize=1)
+def _document() -> dict[str, Any]:
+    from Sim4SegCore.report.terminology import TERMINOLOGY_FILE
+
+    package = Path(Sim4SegCore.__file__).resolve().parent
+    for folder in (package / "terminology", package.parent / "Resources" / "terminology"):
+        path = folder / TERMINOLOGY_FILE
+        if path.is_file():
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+    raise Sim4SegError("the terminology file is missing from this installation; reinstall it")
 
 
-def _code(entry: dict[str, Any]) -> str:
-    return "^".join((entry["CodeValue"], entry["CodingSchemeDesignator"], entry["CodeMeaning"]))
+def _spelt(code: dict[str, str]) -> dict[str, str]:
+    return {
+        "CodeValue": code["value"],
+        "CodingSchemeDesignator": code["scheme"],
+        "CodeMeaning": code["meaning"],
+    }
+
+
+def _code(code: dict[str, str]) -> str:
+    return "^".join((code["value"], code["scheme"], code["meaning"]))
 
 
 def _key(label: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import slicer
 import vtk
 from numpy.typing import NDArray
 from vtk.util.numpy_support import vtk_to_numpy
@@ -13,7 +16,8 @@ from vtk.util.numpy_support import vtk_to_numpy
 from Sim4SegCore.case import Geometry
 from Sim4SegCore.errors import Sim4SegError
 
-from .planes import Matrix, Plane, View, geometry_of, plane_through
+from .planes import Matrix, Plane, View, array_of, geometry_of, plane_through
+from .region import box_of, crop_of
 
 _SENT_KINDS = "biuf"
 
@@ -26,10 +30,11 @@ class SourceImage:
         voxels: (slices, rows, columns) or (slices, rows, columns, 3).
         geometry: of these voxels, in the volume's own space (without its transform); None of a
             picture, whose pixels Slicer calls 1 mm because it does not know.
-        plane: which slice it is; None is the whole volume.
-        shape: (k, j, i) of the volume.
-        ijk_to_ras: (4, 4) of the volume, without its transform.
+        plane: which slice it is, or which part of one; None is a volume.
+        shape: (k, j, i) of the whole volume.
+        ijk_to_ras: (4, 4) of the whole volume, without its transform.
         window: (centre, width) that the volume is shown with, None if it has colours.
+        offset: of a volume, (k, j, i) of the first voxel that is sent.
     """
 
     voxels: NDArray[Any]
@@ -38,6 +43,18 @@ class SourceImage:
     shape: tuple[int, int, int]
     ijk_to_ras: Matrix
     window: tuple[float, float] | None = None
+    offset: tuple[int, int, int] = (0, 0, 0)
+
+    def place_of(self, voxel: NDArray[Any]) -> tuple[int, int, int] | None:
+        """(slice, row, column) of a voxel (k, j, i) in what is sent; None if it is not in there."""
+        if self.plane is not None:
+            pixel = self.plane.pixel_of(voxel, self.shape)
+            return None if pixel is None else (0, *pixel)
+        k, j, i = (int(index) for index in voxel - np.array(self.offset))
+        is_inside = all(
+            0 <= n < side for n, side in zip((k, j, i), self.voxels.shape, strict=False)
+        )
+        return (k, j, i) if is_inside else None
 
 
 def voxels_of(volume_node: Any) -> NDArray[Any]:
@@ -66,6 +83,33 @@ def voxels_of(volume_node: Any) -> NDArray[Any]:
     )
 
 
+def modality_of(volume_node: Any) -> str | None:
+    """DICOM's code (CT, MR, ...) of a volume that was loaded from DICOM, else None."""
+    scene = volume_node.GetScene()
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    item = 0 if tree is None else tree.GetItemByDataNode(volume_node)
+    code = tree.GetItemAttribute(item, "DICOM.Modality") if item else ""
+    return code if re.fullmatch("[A-Z]{1,16}", code or "") else None
+
+
+def slice_centre(volume_node: Any, axis: int, index: int) -> tuple[float, float, float]:
+    """RAS, mm, of the middle of a slice, with the volume's transform.
+
+    Args:
+        axis: of the array, 0 is k.
+    """
+    columns, rows, slices = volume_node.GetImageData().GetDimensions()
+    middle = [(side - 1) / 2 for side in (slices, rows, columns)]
+    middle[axis] = index
+    return _three((ijk_to_world_of(volume_node) @ np.array([*middle[::-1], 1.0]))[:3])
+
+
+def jump_to(scene: Any, point: tuple[float, float, float]) -> None:
+    """Scroll all slice views to a place in RAS, mm."""
+    for node in scene.GetNodesByClass("vtkMRMLSliceNode"):
+        node.JumpSliceByOffsetting(*point)
+
+
 def ijk_to_ras_of(volume_node: Any) -> Matrix:
     """(4, 4), mm, without the transform that the volume is under."""
     matrix = vtk.vtkMatrix4x4()
@@ -89,18 +133,25 @@ def view_of(slice_node: Any) -> tuple[tuple[float, float, float], View]:
     return _three(matrix[:3, 3]), View(_three(right), _three(up))
 
 
-def slice_shown(volume_node: Any, slice_node: Any | None) -> SourceImage:
+def slice_shown(
+    volume_node: Any, slice_node: Any | None, region: NDArray[np.float64] | None = None
+) -> SourceImage:
     """The slice of a volume that a slice view shows, turned as the view shows it.
 
     Args:
         slice_node: None takes the middle slice in the standard orientation.
+        region: (8, 3) corners of a region of interest, see `region.corners_of`; None is all.
 
     Raises:
-        Sim4SegError: if the volume cannot be asked about or the view does not cut through it.
+        Sim4SegError: if the volume cannot be asked about or the view or the region does not cut
+            through it.
     """
     voxels = voxels_of(volume_node)
+    to_world = ijk_to_world_of(volume_node)
     point, view = (None, None) if slice_node is None else view_of(slice_node)
-    plane = plane_through(ijk_to_world_of(volume_node), voxels.shape, point, view)
+    plane = plane_through(to_world, voxels.shape, point, view)
+    if region is not None:
+        plane = dataclasses.replace(plane, crop=crop_of(region, plane, to_world, voxels.shape))
     return slice_at(volume_node, plane)
 
 
@@ -113,7 +164,6 @@ def slice_at(volume_node: Any, plane: Plane) -> SourceImage:
     voxels = voxels_of(volume_node)
     ijk_to_ras = ijk_to_ras_of(volume_node)
     image = np.ascontiguousarray(plane.take(voxels))
-    _check_finite(image)
     return SourceImage(
         image[np.newaxis],
         _known_geometry(plane.ijk_to_ras(ijk_to_ras, voxels.shape), voxels.shape),
@@ -124,23 +174,39 @@ def slice_at(volume_node: Any, plane: Plane) -> SourceImage:
     )
 
 
-def whole(volume_node: Any) -> SourceImage:
-    """All slices of a volume.
+def whole(volume_node: Any, region: NDArray[np.float64] | None = None) -> SourceImage:
+    """All slices of a volume; voxels are neither copied nor looked at.
+
+    Args:
+        region: (8, 3) corners of a region of interest, see `region.corners_of`; None is all.
 
     Raises:
-        Sim4SegError: if the volume cannot be asked about.
+        Sim4SegError: if the volume cannot be asked about, or the region lies beside it.
     """
-    voxels = np.ascontiguousarray(voxels_of(volume_node))
-    _check_finite(voxels)
+    voxels = voxels_of(volume_node)
+    shape = voxels.shape[:3]
     ijk_to_ras = ijk_to_ras_of(volume_node)
+    offset = np.zeros(3, int)
+    if region is not None:
+        box = box_of(region, ijk_to_world_of(volume_node), shape)
+        voxels, offset = voxels[box], np.array([part.start for part in box])
+    k, j, i = offset.tolist()
     return SourceImage(
         voxels,
-        geometry_of(ijk_to_ras),
+        geometry_of(moved(ijk_to_ras, (k, j, i))),
         None,
-        voxels.shape[:3],
+        shape,
         ijk_to_ras,
         _window(volume_node),
+        (k, j, i),
     )
+
+
+def moved(ijk_to_ras: Matrix, offset: tuple[int, int, int]) -> Matrix:
+    """The same for an array that begins at a voxel (k, j, i) of the first one."""
+    matrix = ijk_to_ras.copy()
+    matrix[:3, 3] += ijk_to_ras[:3, :3] @ np.array(offset[::-1])
+    return matrix
 
 
 def matrix_of(array: Matrix) -> Any:
@@ -148,11 +214,6 @@ def matrix_of(array: Matrix) -> Any:
     matrix = vtk.vtkMatrix4x4()
     matrix.DeepCopy([float(number) for number in array.reshape(-1)])
     return matrix
-
-
-def array_of(matrix: Any) -> Matrix:
-    """A vtkMatrix4x4 as (4, 4)."""
-    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
 def _window(volume_node: Any) -> tuple[float, float] | None:
@@ -167,11 +228,6 @@ def _known_geometry(slice_to_ras: Matrix, shape: tuple[int, ...]) -> Geometry | 
     geometry = geometry_of(slice_to_ras)
     is_picture = 1 in shape[:3] and geometry.spacing == (1.0, 1.0, 1.0)
     return None if is_picture else geometry
-
-
-def _check_finite(voxels: NDArray[Any]) -> None:
-    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
-        raise Sim4SegError("the volume has NaN or infinite voxels; replace them first")
 
 
 def _three(values: NDArray[Any]) -> tuple[float, float, float]:

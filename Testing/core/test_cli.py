@@ -157,16 +157,26 @@ def test_impossible_numbers_of_answers_and_masks(option, value, message, phantom
     assert not out.exists()
 
 
-def test_a_seed_that_is_no_number_is_refused(phantom, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("option", "value"), [("--seed", "x"), ("--seed", "1.5"), ("--samples", "many")]
+)
+def test_what_should_be_a_number_is_refused_in_one_line(option, value, phantom, tmp_path, capsys):
     with pytest.raises(SystemExit) as exit:
-        cli.main(["segment", str(phantom), QUERY, "-o", str(tmp_path / "out"), "--seed", "x"])
+        cli.main(["segment", str(phantom), QUERY, "-o", str(tmp_path / "out"), option, value])
     assert exit.value.code == 2
-    assert "--seed: invalid int value: 'x'" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"argument {option}: '{value}' is no whole number" in line
+
+
+def test_an_unknown_choice_of_the_mask_names_those_there_are(phantom, tmp_path, capsys):
+    out = tmp_path / "out"
+    line = refuse(capsys, "segment", phantom, QUERY, "-o", out, "--choice", "best")
+    assert line.endswith("give one of consensus, estimated IoU, agreement, text")
 
 
 def test_more_answers_and_masks_are_kept_in_the_result(phantom, tmp_path):
     out = tmp_path / "out"
-    options = ["--samples", "3", "--masks", "4", "--seed", "1"]
+    options = ["--samples", "3", "--masks", "4", "--seed", "1", "--choice", "agreement"]
     assert cli.main(["segment", str(phantom), QUERY, "-o", str(out), *options]) == 0
     samples = json.loads((out / "result.json").read_text())["samples"]
     assert 2 <= len(samples["answers"]) <= 3

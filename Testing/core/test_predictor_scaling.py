@@ -28,6 +28,30 @@ def test_every_candidate_is_kept_for_inspection(result):
     assert votes.count(result.diagnosis.label) == max(votes.count(vote) for vote in votes)
 
 
+def test_sams_proposals_come_before_views_from_near_and_the_most_promising_first(result):
+    masks = result.samples.masks
+    proposals = [n for n, mask in enumerate(masks) if mask.name.startswith("SAM's")]
+    assert proposals == [2, 3, 4]
+    estimates = [masks[n].estimated_iou for n in proposals]
+    assert estimates == sorted(estimates, reverse=True)
+
+
+def test_every_further_view_is_decoded_in_one_call(embedded, monkeypatch):
+    batches = []
+    ground = embedded.model.ground
+
+    def counted(seg_state, *others):
+        batches.append(len(seg_state))
+        return ground(seg_state, *others)
+
+    monkeypatch.setattr(embedded.model, "ground", counted)
+    views = embedded.segment(draw_phantom()[0], QUERY, ScalingConfig(masks=8)).samples.masks
+    assert batches == [1, len(views) - 1 - 3]
+    batches.clear()
+    embedded.ask(QUERY, ScalingConfig(masks=4))
+    assert batches == [1, 1]
+
+
 def test_each_way_of_looking_finds_the_lesion_where_it_is(result):
     truth = draw_phantom()[1]
     views = {candidate.name: candidate.mask for candidate in result.samples.masks}

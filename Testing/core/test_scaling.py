@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Sim4SegCore.errors import Sim4SegError
+from Sim4SegCore.reasoning.naming import diagnosis_meaning
 from Sim4SegCore.scaling import (
     conclude,
     consensus,
     expected_dice,
     is_decided,
     mean_agreement,
+    unite,
     vote,
 )
 from Sim4SegCore.scaling_config import Calibration, ScalingConfig
@@ -63,6 +65,15 @@ def test_a_tie_goes_to_the_more_fluent_answers():
     answers = [answer(0.8, 0.1, 0.1), answer(0.1, 0.8, 0.1)]
     assert vote(answers, [-1.0, -0.5], PLAIN)[0] == "malignant"
     assert vote(answers, [-0.5, -1.0], PLAIN)[0] == "benign"
+
+
+def test_words_for_one_diagnosis_are_one_vote():
+    answers = [{"Melanoma": 0.5}, {"nevus": 0.9}, {"malignant melanoma": 0.6}, {"no melanoma": 0.9}]
+    united = unite(answers, diagnosis_meaning)
+    label, probabilities = vote(united, [-1.0, -0.1, -1.0, -0.1], PLAIN)
+    assert label == "Melanoma"
+    assert probabilities["Melanoma"] == pytest.approx(1.1 / 4)
+    assert probabilities["no melanoma"] == pytest.approx(0.9 / 4)
 
 
 def test_a_label_that_only_some_answers_know_counts_nothing_in_the_others():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 
 import pytest
@@ -34,9 +33,8 @@ def drawn(
 ) -> tuple[Generated, list[SampledWords]]:
     decoder = AnswerDecoder(model.lvlm, diagnoses)
     opening = opened(model, decoder)
-    used_up = dataclasses.replace(opening, cache=copy.deepcopy(opening.cache))
-    greedy = decoder.complete(used_up)
-    return greedy, AnswerSampler(decoder, temperature).sample(opening, seeds)
+    greedy = decoder.complete(opening)
+    return greedy, AnswerSampler(decoder, temperature).sample(opening, greedy.trail, seeds)
 
 
 def test_every_answer_has_the_form(model: Sim4SegModel) -> None:
@@ -83,16 +81,30 @@ def test_next_to_no_temperature_gives_the_greedy_answer(model: Sim4SegModel) -> 
             assert words.diagnosis_probabilities[label] == pytest.approx(probability, abs=1e-3)
 
 
+def test_answers_that_stay_with_the_greedy_one_ask_the_network_for_no_word(
+    model: Sim4SegModel,
+) -> None:
+    decoder = AnswerDecoder(model.lvlm, DIAGNOSES)
+    opening = opened(model, decoder)
+    greedy = decoder.complete(opening)
+    calls: list[None] = []
+    decoder.between_calls = lambda: calls.append(None)
+    answers = AnswerSampler(decoder, 1e-7).sample(opening, greedy.trail, SEEDS)
+    assert not calls
+    assert {words.answer.text for words in answers} == {greedy.answer.text}
+    AnswerSampler(decoder, 1.0).sample(opening, greedy.trail, SEEDS)
+    assert calls
+
+
 def test_draws_follow_the_networks_probabilities() -> None:
     """The first word's share among many draws is what a plain forward pass predicts."""
     compact = compact_model(seed=2)
     decoder = AnswerDecoder(compact.lvlm, DIAGNOSES)
     opening = opened(compact, decoder)
     expected = decoder.next_token_scores(opening.state).exp()
-    used_up = dataclasses.replace(opening, cache=copy.deepcopy(opening.cache))
-    decoder.complete(used_up)
+    trail = decoder.complete(opening).trail
     seeds = [f"9/{number}" for number in range(160)]
-    answers = AnswerSampler(decoder, 1.0).sample(opening, seeds)
+    answers = AnswerSampler(decoder, 1.0).sample(opening, trail, seeds)
     first = [compact.lvlm.encode(f"{words.answer.modality} ") for words in answers]
     likely = int(expected.argmax())
     share = sum(ids[:1] == [likely] for ids in first) / len(first)
@@ -103,9 +115,27 @@ def test_draws_follow_the_networks_probabilities() -> None:
 def test_sampling_leaves_the_opening_as_it_was(model: Sim4SegModel) -> None:
     decoder = AnswerDecoder(model.lvlm, DIAGNOSES)
     opening = opened(model, decoder)
-    used_up = dataclasses.replace(opening, cache=copy.deepcopy(opening.cache))
-    decoder.complete(used_up)
+    trail = decoder.complete(opening).trail
     sampler = AnswerSampler(decoder, 1.0)
-    first = sampler.sample(opening, SEEDS[:2])
-    again = sampler.sample(opening, SEEDS[:2])
+    first = sampler.sample(opening, trail, SEEDS[:2])
+    again = sampler.sample(opening, trail, SEEDS[:2])
     assert [words.answer for words in first] == [words.answer for words in again]
+
+
+def test_a_head_that_decides_alone_is_not_asked_what_the_words_would_be() -> None:
+    compact = compact_model(seed=3)
+    head = torch.tensor([0.0, 2.0, 1.0])
+    heard, alone = (AnswerDecoder(compact.lvlm, DIAGNOSES, True, w) for w in (1 - 1e-6, 1.0))
+    for decoder in (heard, alone):
+        assert decoder.is_heard(head) is (decoder is heard)
+    answers = []
+    for decoder in (heard, alone):
+        opening = opened(compact, decoder)
+        greedy = decoder.complete(opening, head)
+        sampled = AnswerSampler(decoder, 1.0).sample(opening, greedy.trail, SEEDS[:2], head)
+        answers.append(
+            [greedy.diagnosis_probabilities, *(w.diagnosis_probabilities for w in sampled)]
+        )
+    for one, other in zip(*answers, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+        assert list(other) == [DIAGNOSES[1], DIAGNOSES[2], DIAGNOSES[0]]

@@ -1,4 +1,4 @@
-"""Draws the README's pictures of the Slicer module: the panel, and an answer on its image.
+"""Draws the README's pictures of the Slicer module: the panel, and answers on their image.
 
 python Testing/slicer_module/draw_pictures.py
 
@@ -8,6 +8,7 @@ service and the embedded model, asked about scikit-image's CC0 fundus photograph
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,30 +29,66 @@ slicer_qt.with_properties(__name__)
 
 QUERY = "Segment the retinal vessels. Does the eye look healthy?"
 PICTURES = ROOT / "Resources" / "screenshots"
+REGION = (0.25, 0.05, 0.5, 0.5)
+"""First row, first column, rows and columns, over those of the photograph."""
 WIDTH = 440
 SHRINK = 2
 LPS = np.diag([-1.0, -1.0, 1.0])
 
 
-def ask(opened):
-    """Ask about the photograph, at half its size."""
+def load(opened):
+    """The photograph, at half its size."""
     pixels = Image.fromarray(retina())
     small = pixels.resize([side // SHRINK for side in pixels.size], Image.Resampling.BOX)
     volume = opened.scene.volume(np.asarray(small)[np.newaxis], affine(directions=LPS), "retina")
     opened.parameters.inputVolume = volume
     opened.ui.opacitySlider.value = 50.0
     # The first query waits for the service and the model.
-    for query in ("Does the eye look healthy?", QUERY):
-        opened.ask(query)
-        opened.until_over()
+    ask(opened, "Does the eye look healthy?")
+    return volume
+
+
+def ask(opened, query):
+    opened.ask(query)
+    opened.until_over()
+
+
+def draw_region(opened, volume):
+    """The same question about a part of the photograph, without what a point leaves out."""
+    drawn = opened.scene.mrml.AddNode(slicer.vtkMRMLMarkupsROINode())
+    rows, columns = volume.GetImageData().GetDimensions()[1::-1]
+    first, sides = np.array(REGION[:2]), np.array(REGION[2:])
+    row, column = (first + sides / 2) * (rows, columns)
+    drawn.SetCenter(-column, -row, 0.0)
+    drawn.SetSize(sides[1] * columns, sides[0] * rows, 20.0)
+    opened.parameters.regionOfInterest = drawn
+    ask(opened, QUERY)
+    from Sim4SegLib import exporting, outcome, reports
+
+    report = opened.parameters.shownReport
+    (seen,) = outcome.outcomes_of(outcome.reading_of(report))
+    crop = reports.plane_of(report).crop
+    picture = slicer.util.arrayFromVolume(volume)[0] // 3
+    inside = exporting.draw(seen)
+    factor = inside.shape[0] // crop.rows
+    picture = picture.repeat(factor, 0).repeat(factor, 1)
+    top, left = crop.first_row * factor, crop.first_column * factor
+    picture[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+    made = Image.fromarray(picture)
+    made.thumbnail((700, 700), Image.Resampling.LANCZOS)
+    made.save(PICTURES / "slicer_region.png")
 
 
 def draw_panel(opened):
     root = opened.ui.Sim4Seg
-    opened.ui.reportBrowser.minimumHeight = 430
-    root.resize(WIDTH, 960)
+    opened.ui.advancedCollapsibleButton.collapsed = False
+    opened.ui.whereCollapsibleButton.collapsed = False
+    opened.ui.reportBrowser.minimumHeight = 520
     root.show()
-    slicer_qt.application.processEvents()
+    # Once for the sections that have opened, once for the room that they need.
+    for height in (1600, 1500):
+        root.resize(WIDTH, height)
+        slicer_qt.application.processEvents()
     root.grab().save(str(PICTURES / "slicer_panel.png"))
 
 
@@ -60,7 +97,7 @@ def draw_answer(opened):
     from Sim4SegLib import exporting, outcome, reports
 
     report = opened.parameters.shownReport
-    seen = outcome.outcome_of(report)
+    (seen,) = outcome.outcomes_of(outcome.reading_of(report))
     similarity = slicer.util.arrayFromVolume(report.GetNodeReference(reports.SIMILARITY_ROLE))[0]
     bright = similarity / similarity.max()
     colours = matplotlib.colormaps["inferno"](bright)[..., :3]
@@ -77,9 +114,15 @@ if __name__ == "__main__":
     with pytest.MonkeyPatch.context() as patches:
         patches.setattr(slicer, "mrmlScene", scene.mrml, raising=False)
         patches.setattr(slicer, "modules", modules_of(scene), raising=False)
-        slicer_qt.install(patches, scene)
+        slicer_qt.install(patches, scene, Path(tempfile.mkdtemp()))
         opened = Opened(patches, scene, is_answered_really=True)
-        ask(opened)
-        draw_panel(opened)
-        draw_answer(opened)
-        opened.widget.cleanup()
+        try:
+            photograph = load(opened)
+            opened.ui.samplesSpinBox.value, opened.ui.masksSpinBox.value = 4, 2
+            opened.ui.votesCheckBox.checked = True
+            ask(opened, QUERY)
+            draw_panel(opened)
+            draw_answer(opened)
+            draw_region(opened, photograph)
+        finally:
+            opened.widget.cleanup()

@@ -107,11 +107,12 @@ def affine(spacing=(1.0, 1.0, 1.0), directions=None, origin=(0.0, 0.0, 0.0)):
 def document(query="Is there a mass?", labels=("breast mass",), **changes):
     """An answer as in result.json."""
     values = {
-        "schema_version": "1.1",
+        "schema_version": "2.0",
         "query": query,
         "diagnosis": {
             "label": "benign",
             "confidence": 0.81,
+            "uncertain": False,
             "alternatives": [{"label": "malignant", "confidence": 0.19}],
         },
         "reasoning": "The mass lies in the upper left and has a smooth border.",
@@ -120,6 +121,7 @@ def document(query="Is there a mass?", labels=("breast mass",), **changes):
                 "label": label,
                 "present": True,
                 "confidence": 0.9,
+                "mask_confidence": None,
                 "mask": "mask.png",
                 "measurements": {"area_px": 12.0, "area_mm2": 24.0, "image_fraction": 0.031},
             }
@@ -134,9 +136,11 @@ def document(query="Is there a mass?", labels=("breast mass",), **changes):
             },
             {"statement": "smooth", "kind": "border", "verdict": "supported", "measured": ""},
         ],
+        "samples": {"answers": [], "masks": []},
         "warnings": [],
         "model": {"name": "embedded", "sha256": "0123456789abcdef", "revision": "1"},
         "timing": {"encode": 0.2, "answer": 0.1},
+        "input": {"file": None, "size": [32, 24], "spacing_mm": None, "modality": None},
     }
     return {**values, **changes}
 

@@ -63,6 +63,8 @@ class qMRMLWidget(QtWidgets.QWidget):
 class ctkCollapsibleButton(QtWidgets.QGroupBox):
     """A group with a title."""
 
+    contentsCollapsed = QtCore.Signal(bool)
+
     def __init__(self, parent=None):
         super().__init__(parent)
         self._collapsed = False
@@ -77,7 +79,9 @@ class ctkCollapsibleButton(QtWidgets.QGroupBox):
         return self._collapsed
 
     def _set_collapsed(self, collapsed):
-        self._collapsed = collapsed
+        if collapsed != self._collapsed:
+            self._collapsed = collapsed
+            self.contentsCollapsed.emit(collapsed)
         for child in self.findChildren(QtWidgets.QWidget):
             if child.parentWidget() is self:
                 child.visible = not collapsed
@@ -178,14 +182,52 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     )
 
 
-for each in ("showChildNodeTypes", "addEnabled", "removeEnabled", "noneEnabled"):
+for each in (
+    "showChildNodeTypes",
+    "addEnabled",
+    "removeEnabled",
+    "renameEnabled",
+    "noneEnabled",
+    "baseName",
+):
     setattr(qMRMLNodeComboBox, each, None)
+
+
+class qSlicerMarkupsPlaceWidget(QtWidgets.QWidget):
+    """Places points into a node."""
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._scene = None
+        self._node = None
+        button = QtWidgets.QToolButton(self)
+        button.text = "+"
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.contentsMargins = QtCore.QMargins(0, 0, 0, 0)
+        layout.addWidget(button)
+
+    def setMRMLScene(self, scene):
+        self._scene = scene
+
+    def currentNode(self):
+        return self._node
+
+    def setCurrentNode(self, node):
+        assert node is None or node.IsA("vtkMRMLMarkupsNode")
+        assert node is None or self._scene is not None, "no scene: is the .ui's connection there?"
+        self._node = node
 
 
 class _Loader(QtUiTools.QUiLoader):
     def __init__(self):
         super().__init__()
-        for kind in (qMRMLWidget, ctkCollapsibleButton, ctkSliderWidget, qMRMLNodeComboBox):
+        for kind in (
+            qMRMLWidget,
+            ctkCollapsibleButton,
+            ctkSliderWidget,
+            qMRMLNodeComboBox,
+            qSlicerMarkupsPlaceWidget,
+        ):
             self.registerCustomWidget(kind)
 
 
@@ -303,6 +345,9 @@ class _ParameterNode:
             (choice,) = (extra for extra in extras if isinstance(extra, Choice))
             widget.clear()
             widget.addItems(choice.choices)
+        if type(widget) is QtWidgets.QSpinBox:
+            (bounds,) = (extra for extra in extras if isinstance(extra, WithinRange))
+            widget.setRange(bounds.minimum, bounds.maximum)
         if type(widget) is ctkSliderWidget:
             (bounds,) = (extra for extra in extras if isinstance(extra, WithinRange))
             widget.minimum, widget.maximum = float(bounds.minimum), float(bounds.maximum)
@@ -323,7 +368,7 @@ def _access(widget):
         return _of(widget, "checked", widget.toggled)
     if kind is QtWidgets.QComboBox:
         return _of(widget, "currentText", widget.currentIndexChanged)
-    if kind is ctkSliderWidget:
+    if kind in (ctkSliderWidget, QtWidgets.QSpinBox):
         return _of(widget, "value", widget.valueChanged)
     if kind is qMRMLNodeComboBox:
         return widget.currentNode, widget.setCurrentNode, widget.currentNodeChanged
@@ -380,8 +425,10 @@ class Module(QtWidgets.QWidget):
         QtWidgets.QVBoxLayout(self)
 
 
-def install(monkeypatch, scene):
+def install(monkeypatch, scene, settings_folder):
     """Make `import qt`, `slicer.util` and the like what they are in Slicer."""
+    app = types.SimpleNamespace(slicerUserSettingsFilePath=str(settings_folder / "Slicer.ini"))
+    monkeypatch.setattr(slicer, "app", app, raising=False)
     monkeypatch.setitem(sys.modules, "qt", qt_module())
     for name, members in {
         "slicer.i18n": {"tr": lambda text: text, "translate": lambda context, text: text},

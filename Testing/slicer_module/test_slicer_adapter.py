@@ -1,9 +1,11 @@
 """From volume nodes to what is sent, and from answers to nodes: on a real MRML scene."""
 
+import json
+
 import numpy as np
 import pytest
 from mrml_scene import OBLIQUE, affine, document, slicer, vtk
-from Sim4SegLib import overlay, reports, segments, terms, volumes
+from Sim4SegLib import boxes, overlay, reports, segments, terms, volumes
 
 from Sim4SegCore.case import Geometry
 from Sim4SegCore.errors import Sim4SegError
@@ -33,8 +35,13 @@ def made_up(seed=0, shape=SHAPE):
 def ask_and_import(scene, volume, image, mask, labels=("breast mass",)):
     node = segments.new_segmentation(scene.mrml, volume, "answer")
     answer = document(labels=labels)
-    added = segments.add_findings(node, image, answer, [mask[np.newaxis]] * len(labels), 0)
-    return node, added
+    return node, add(node, image, answer, [mask] * len(labels))
+
+
+def add(node, image, answer, masks):
+    """Findings of a slice."""
+    found = [boxes.box_of_slice(mask, image.plane, image.shape) for mask in masks]
+    return segments.add_findings(node, image.ijk_to_ras, answer, found)
 
 
 @pytest.mark.parametrize("is_moved", [False, True], ids=["still", "moved"])
@@ -83,7 +90,8 @@ def test_the_whole_volume_goes_there_and_back(scene, to_ras):
     assert np.array_equal(image.voxels, voxels)
     masks = [voxels[2:5] > 0]
     node = segments.new_segmentation(scene.mrml, volume, "answer")
-    (added,) = segments.add_findings(node, image, document(), masks, 2)
+    found = [boxes.box_of_volume(mask, (2, 0, 0)) for mask in masks]
+    (added,) = segments.add_findings(node, image.ijk_to_ras, document(), found)
     expected = np.zeros(SHAPE, bool)
     expected[2:5] = masks[0]
     assert np.array_equal(segments.segment_mask(node, added, volume), expected)
@@ -120,14 +128,11 @@ def test_volumes_that_cannot_be_asked_about_are_refused_in_one_sentence(scene):
     label_map = scene.mrml.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
     slicer.util.updateVolumeFromArray(label_map, np.zeros(SHAPE, np.uint8))
     two = scene.volume(np.zeros((*SHAPE, 2), np.uint8))
-    unknown = np.zeros(SHAPE, np.float32)
-    unknown[3, 2, 1] = np.nan
     for volume, reason in (
         (None, "no volume"),
         (empty, "no volume"),
         (label_map, "label map"),
         (two, "2 components"),
-        (scene.volume(unknown), "NaN"),
     ):
         with pytest.raises(Sim4SegError, match=reason):
             volumes.slice_shown(volume, None)
@@ -149,8 +154,8 @@ def test_new_segments_stand_beside_the_old_ones_and_never_replace_them(scene):
     first = np.zeros(shape, bool)
     first[1:3, 1:4] = True
     everywhere = np.ones(shape, bool)
-    (one,) = segments.add_findings(node, image, document(), [first[np.newaxis]], 0)
-    (two,) = segments.add_findings(node, image, document(), [everywhere[np.newaxis]], 0)
+    (one,) = add(node, image, document(), [first])
+    (two,) = add(node, image, document(), [everywhere])
     assert one != two
     assert np.array_equal(image.plane.take(segments.segment_mask(node, one, volume)), first)
     names = [node.GetSegmentation().GetSegment(each).GetName() for each in (one, two)]
@@ -161,16 +166,18 @@ def test_what_was_not_found_adds_no_segment(scene):
     volume = scene.volume(made_up())
     image = volumes.slice_shown(volume, None)
     node = segments.new_segmentation(scene.mrml, volume, "answer")
-    nothing = np.zeros(image.voxels.shape, bool)
-    assert segments.add_findings(node, image, document(), [nothing], 0) == ()
+    nothing = np.zeros(image.voxels.shape[1:], bool)
+    assert add(node, image, document(), [nothing]) == ()
     assert node.GetSegmentation().GetNumberOfSegments() == 0
 
 
 @pytest.mark.parametrize(
     "label", ["left lung", "Right  Lung", "skin lesion", "tumor", "unheard of"]
 )
-def test_segments_are_named_by_terminology_that_slicer_understands(scene, label):
-    assert scene.terminologies.LoadTerminologyFromFile(str(terms.TERMS_FILE)) == "Sim4Seg findings"
+def test_segments_are_named_by_terminology_that_slicer_understands(scene, label, tmp_path):
+    path = tmp_path / "findings.term.json"
+    path.write_text(json.dumps(terms.slicer_terminology()), encoding="utf-8")
+    assert scene.terminologies.LoadTerminologyFromFile(str(path)) == terms.CONTEXT
     volume = scene.volume(made_up())
     image = volumes.slice_shown(volume, None)
     node, (added,) = ask_and_import(
@@ -185,24 +192,32 @@ def test_segments_are_named_by_terminology_that_slicer_understands(scene, label)
         entry, vtk.vtkStringArray(), vtk.vtkStringArray()
     )
     meaning = entry.GetTypeObject().GetCodeMeaning()
-    modifier = entry.GetTypeModifierObject().GetCodeMeaning()
+    region = entry.GetRegionObject().GetCodeMeaning()
     expected = {
-        "left lung": ("Lung", "Left"),
-        "Right  Lung": ("Lung", "Right"),
-        "skin lesion": ("Lesion", None),
+        "left lung": ("Left lung structure", "Chest"),
+        "Right  Lung": ("Right lung structure", "Chest"),
+        "skin lesion": ("Skin lesion", "Skin"),
         "tumor": ("Neoplasm", None),
-        "unheard of": ("Finding", None),
+        "unheard of": ("Finding that the answer does not name", None),
     }
-    assert (meaning, modifier or None) == expected[label]
+    assert (meaning, region or None) == expected[label]
 
 
 def test_every_target_of_training_has_a_term_and_a_colour_of_its_own_kind():
     from training.targets import SYNONYMS
 
-    known = [label for label in SYNONYMS if "~finding^" not in terms.term_for(label).serialized]
-    assert {"skin lesion", "tumor", "left lung", "right lung", "retinal vessels"} <= set(known)
     for label in SYNONYMS:
-        assert all(0 <= part <= 1 for part in terms.term_for(label).colour)
+        term = terms.term_for(label)
+        assert "UNNAMED-FINDING" not in term.serialized
+        assert all(0 <= part <= 1 for part in term.colour)
+
+
+def test_slicer_and_the_dicom_objects_name_a_finding_by_the_same_code():
+    from Sim4SegCore.report.terminology import terminology
+
+    for label in ("left lung", "skin lesion", "tubings", "lung nodule"):
+        code = terminology().structure(label).code
+        assert f"~{code.value}^{code.scheme}^{code.meaning}~" in terms.term_for(label).serialized
 
 
 def test_the_report_holds_any_language_and_finds_its_answer_again(scene):
@@ -222,7 +237,7 @@ def test_a_saved_scene_brings_everything_back(scene, tmp_path):
     mask = image.voxels[0] > 0
     node = segments.new_segmentation(scene.mrml, volume, "answer")
     answer = document("Tümör: 100 % | ja?\n%7C")
-    added = segments.add_findings(node, image, answer, [mask[np.newaxis]], 0)
+    added = add(node, image, answer, [mask])
     report = reports.add_report(scene.mrml, volume, answer, image.plane)
     reports.link(report, node, added)
     expected = segments.segment_mask(node, added[0], volume)
@@ -251,7 +266,8 @@ def test_a_segment_in_another_geometry_is_resampled_to_the_volumes_voxels(scene)
     finer = np.zeros((8, 16, 16), np.uint8)
     finer[2:4, 4:8, 6:12] = 1
     node = segments.new_segmentation(scene.mrml, volume, "answer")
-    added = segments.add_segment(node, "tumor", finer, affine((1, 1, 1), None, (-0.5,) * 3), {})
+    box = boxes.box_of_volume(finer)
+    added = segments.add_segment(node, "tumor", box, affine((1, 1, 1), None, (-0.5,) * 3), {})
     expected = np.zeros((4, 8, 8), bool)
     expected[1:2, 2:4, 3:6] = True
     assert np.array_equal(segments.segment_mask(node, added, volume), expected)

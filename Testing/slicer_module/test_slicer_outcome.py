@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mrml_scene import OBLIQUE, affine, document
 from PIL import Image
-from Sim4SegLib import dataset, exporting, outcome, reports, segments, volumes
+from Sim4SegLib import boxes, dataset, exporting, outcome, reports, segments, volumes
 
 from Sim4SegCore.errors import Sim4SegError
 from training.records import read_records
@@ -20,14 +20,20 @@ def answered(scene):
     voxels = np.random.default_rng(0).integers(-200, 300, SHAPE, dtype=np.int16)
     volume = scene.volume(voxels, affine((0.8, 0.8, 4.0), OBLIQUE, (3, 2, 1)), "Scan ü")
     image = volumes.slice_shown(volume, None)
-    mask = np.zeros(image.voxels.shape, bool)
-    mask[0, 10:20, 5:30] = True
+    mask = np.zeros(image.voxels.shape[1:], bool)
+    mask[10:20, 5:30] = True
     node = segments.new_segmentation(scene.mrml, volume, "answer")
     answer = document("Ist da ein Tümör?", ("skin lesion",))
-    added = segments.add_findings(node, image, answer, [mask], 0)
+    box = boxes.box_of_slice(mask, image.plane, image.shape)
+    added = segments.add_findings(node, image.ijk_to_ras, answer, [box])
     report = reports.add_report(scene.mrml, volume, answer, image.plane)
-    reports.link(report, node, added)
-    return scene, volume, image, mask[0], report
+    reports.link(report, node, added, (boxes.digest(box),))
+    return scene, volume, image, mask, report
+
+
+def export(report, folder):
+    """Without Qt and without a DICOM database."""
+    return exporting.export_report(report, folder, None, lambda uid: "").folder
 
 
 def test_an_accepted_answer_is_a_record_that_training_reads(answered, tmp_path):
@@ -55,9 +61,9 @@ def test_what_the_reader_corrected_is_what_is_written(answered, tmp_path):
     corrected = np.zeros_like(mask)
     corrected[30:35, 40:45] = True
     node.GetSegmentation().RemoveSegment(identity)
-    whole = segments.mask_in_volume(corrected[np.newaxis], 0, image)
+    box = boxes.box_of_slice(corrected, image.plane, image.shape)
     added = segments.add_segment(
-        node, "lesion", whole, image.ijk_to_ras, {segments.LABEL_TAG: "skin lesion"}
+        node, "lesion", box, image.ijk_to_ras, {segments.LABEL_TAG: "skin lesion"}
     )
     reports.link(report, node, (added,))
     dataset.accept_report(report, tmp_path)
@@ -90,7 +96,7 @@ def test_records_of_others_are_left_alone(answered, tmp_path):
 
 def test_an_export_holds_report_picture_answer_and_segmentation(answered, tmp_path):
     _, _, _, mask, report = answered
-    folder = exporting.export_report(report, tmp_path)
+    folder = export(report, tmp_path)
     assert {file.name for file in folder.iterdir()} == {
         "report.md",
         "answer.json",
@@ -98,7 +104,7 @@ def test_an_export_holds_report_picture_answer_and_segmentation(answered, tmp_pa
         "segmentation.seg.nrrd",
     }
     assert "Ist da ein Tümör?" in (folder / "report.md").read_text(encoding="utf-8")
-    again = exporting.export_report(report, tmp_path)
+    again = export(report, tmp_path)
     assert again != folder and (folder / "report.md").is_file()
     picture = np.asarray(Image.open(folder / "picture.png"))
     factor = picture.shape[0] // mask.shape[0]
@@ -116,7 +122,7 @@ def test_an_export_that_fails_leaves_nothing_behind(answered, tmp_path, monkeypa
 
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(Sim4SegError, match="No space left"):
-        exporting.export_report(report, tmp_path)
+        export(report, tmp_path)
     with pytest.raises(Sim4SegError, match="No space left"):
         dataset.accept_report(report, tmp_path / "data")
     assert not [file for file in tmp_path.rglob("*") if file.is_file()]
@@ -126,4 +132,4 @@ def test_an_answer_without_its_volume_is_refused(answered, tmp_path):
     scene, volume, _, _, report = answered
     scene.mrml.RemoveNode(volume)
     with pytest.raises(Sim4SegError, match="not in the scene any more"):
-        outcome.outcome_of(report)
+        outcome.reading_of(report)

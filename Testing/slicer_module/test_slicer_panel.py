@@ -3,17 +3,22 @@
 import ast
 import dataclasses
 import importlib
+import re
 import sys
+import threading
 import time
+import zipfile
 
 import numpy as np
 import pytest
 import slicer_qt
 from mrml_scene import document, slicer
+from PySide6 import QtCore
 from slicer_qt import Module, application
 
 from Sim4SegCore.errors import Sim4SegError
-from Sim4SegCore.service.client import ClientProgress, RemoteAnswer
+from Sim4SegCore.service import RemoteAnswer
+from Sim4SegCore.service.client import ClientProgress
 from Sim4SegCore.service.protocol import DeviceStatus, Health, ModelStatus
 
 slicer_qt.with_properties(__name__)
@@ -32,6 +37,7 @@ class RemoteStandIn:
         self.steps = []
         self.health_is = HEALTH
         self.is_held = False
+        self.health_waits = None
         self.asked = []
 
     def __enter__(self):
@@ -40,10 +46,12 @@ class RemoteStandIn:
     def __exit__(self, *_):
         return None
 
-    def prepare_volume(self, voxels, geometry, window=None):
+    def prepare_volume(self, voxels, geometry, modality=None, window=None):
         return voxels
 
     def health(self):
+        if self.health_waits is not None:
+            assert self.health_waits.wait(LIMIT_S)
         if isinstance(self.health_is, Exception):
             raise self.health_is
         return self.health_is
@@ -53,6 +61,7 @@ class RemoteStandIn:
 
     def ask(self, image, query, options, progress):
         self.asked.append(query)
+        self.options = options
         for step in self.steps:
             progress(step)
         while self.is_held:
@@ -73,6 +82,7 @@ class DialogsStandIn:
         self.says = True
         self.questions = []
         self.folder = ""
+        self.file = ""
 
     def agrees(self, question):
         self.questions.append(question)
@@ -80,6 +90,9 @@ class DialogsStandIn:
 
     def choose_folder(self, caption):
         return self.folder
+
+    def choose_file(self, caption, pattern):
+        return self.file
 
 
 class InstallerStandIn:
@@ -125,8 +138,17 @@ class Opened:
             def show_volume(self, node):
                 outer.shown.append(node)
 
-            def edit_segments(self, segmentation, volume):
-                outer.edited.append((segmentation, volume))
+            def edit_segments(self, segmentation, volume, segment):
+                outer.edited.append((segmentation, volume, segment))
+
+            def write_pdf(self, html, path):
+                qt_parts.write_pdf(html, path)
+
+            def dicom_file(self, uid):
+                return ""
+
+            def later(self, callback):
+                callback()
 
             def process_events(self):
                 application.processEvents()
@@ -170,8 +192,8 @@ class Opened:
 
 
 @pytest.fixture
-def opened(monkeypatch, scene):
-    slicer_qt.install(monkeypatch, scene)
+def opened(monkeypatch, scene, tmp_path):
+    slicer_qt.install(monkeypatch, scene, tmp_path)
     # Qt swallows what a slot raises.
     raised = []
     monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: raised.append(error))
@@ -244,7 +266,9 @@ def test_votes_are_shown_where_there_are_some(opened):
     opened.ask()
     opened.until_over()
     opened.ui.votesCheckBox.checked = True
-    assert "Votes of 3 answers: benign 2, malignant 1." in opened.ui.reportBrowser.plainText
+    text = opened.ui.reportBrowser.plainText
+    assert "Votes of 3 answers" in text
+    assert re.search(r"benign\s+2", text) and re.search(r"malignant\s+1", text)
 
 
 def test_progress_shows_the_stage_and_the_remaining_time(opened):
@@ -353,11 +377,11 @@ def test_the_token_is_hidden_and_not_saved_with_the_scene(opened, tmp_path):
 
 def test_modes_are_offered_as_far_as_the_service_has_them(opened):
     combo = opened.ui.modeComboBox
-    assert [combo.itemText(n) for n in range(combo.count)] == ["Current slice"]
+    assert shown(combo) == ["Current slice", "Volume, slice by slice"]
     opened.remote.health_is = dataclasses.replace(HEALTH, modes=["slice", "volume"])
     opened.ui.testButton.click()
-    assert "embedded" in opened.ui.connectionLabel.text
-    assert [combo.itemText(n) for n in range(combo.count)] == ["Current slice", "The whole volume"]
+    opened.until(lambda: "embedded" in opened.ui.connectionLabel.text)
+    assert shown(combo) == ["Current slice", "Volume as a whole"]
 
 
 def test_the_sample_runs_in_two_clicks(opened):
@@ -397,7 +421,7 @@ def test_edit_opens_the_segments_of_the_answer(opened):
     opened.until_over()
     opened.ui.editButton.click()
     node = opened.scene.mrml.GetFirstNodeByClass("vtkMRMLSegmentationNode")
-    assert opened.edited == [(node, volume)]
+    assert opened.edited == [(node, volume, node.GetSegmentation().GetNthSegmentID(0))]
 
 
 def test_closing_the_scene_cancels_and_a_new_scene_starts_afresh(opened):
@@ -459,10 +483,183 @@ def test_the_window_lives_while_the_console_waits(opened):
     result = opened.widget.logic.process(volume, "Is there a mass?", wait=True)
     assert result.diagnosis == "benign"
     assert result.textNode.GetText().startswith("# Is there a mass?")
-    assert [each.diagnosis for each in opened.widget.logic.processAll([volume] * 2, "?")] == [
-        "benign",
-        "benign",
-    ]
+    rows = opened.widget.logic.processAll([volume] * 2, "?")
+    assert [row.result.diagnosis for row in rows] == ["benign", "benign"]
+
+
+VOLUME_PART = {
+    "mode": "slices",
+    "plane": "axial",
+    "axis": "k",
+    "is_complete": True,
+    "slice_range": [0, 2],
+    "key_slices": [
+        {
+            "index": 2,
+            "reason": "largest finding",
+            "weight": 1.0,
+            "diagnosis": "glioma",
+            "confidence": 0.6,
+            "reasoning": "Bright.",
+        }
+    ],
+    "slices": [],
+}
+
+
+def answer_about_a_volume(opened):
+    """Asked slice by slice; the mask is a box."""
+    opened.ui.modeComboBox.currentIndex = 1
+    mask = np.zeros((3, 20, 24), bool)
+    mask[:, 4:9, 5:11] = True
+    values = document(volume=VOLUME_PART)
+    opened.remote.health_is = dataclasses.replace(HEALTH, modes=["slice", "slices"])
+    opened.remote.answer = RemoteAnswer(values, (mask,), None, 0)
+    opened.ask()
+    opened.until_over()
+    assert opened.ui.statusLabel.text.startswith("Answered")
+
+
+def test_a_volume_is_asked_and_its_slices_are_a_click_away(opened):
+    view = opened.scene.slice_view()
+    opened.volume()
+    answer_about_a_volume(opened)
+    assert opened.remote.options.mode == "slices"
+    assert "k = 2: glioma 60% (largest finding)" in opened.ui.reportBrowser.plainText
+    opened.ui.reportBrowser.anchorClicked.emit(QtCore.QUrl("slice:2"))
+    assert view.GetSliceToRAS().GetElement(2, 3) == pytest.approx(2.0)
+    opened.ui.reportBrowser.anchorClicked.emit(QtCore.QUrl("https://elsewhere.example"))
+    assert not opened.ui.samplesSpinBox.enabled, "the mode cannot do that"
+
+
+def test_what_is_found_in_a_volume_is_shown_in_3d_if_wanted(opened):
+    opened.volume()
+    answer_about_a_volume(opened)
+    node = opened.scene.mrml.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    segmentation = node.GetSegmentation()
+    assert segmentation.ContainsRepresentation("Closed surface")
+    assert node.GetDisplayNode().GetVisibility3D()
+    opened.ui.surfaceCheckBox.checked = False
+    assert not node.GetDisplayNode().GetVisibility3D()
+
+
+def test_a_slice_is_not_shown_in_3d(opened):
+    opened.volume()
+    opened.ask()
+    opened.until_over()
+    node = opened.scene.mrml.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    assert not node.GetSegmentation().ContainsRepresentation("Closed surface")
+
+
+def test_answers_masks_and_seed_are_the_models_own_unless_chosen(opened):
+    opened.volume()
+    opened.ask()
+    opened.until_over()
+    options = opened.remote.options
+    assert (options.samples, options.masks, options.seed) == (None, None, None)
+    opened.ui.samplesSpinBox.value, opened.ui.masksSpinBox.value = 4, 2
+    opened.ui.seedSpinBox.value = 7
+    opened.ask()
+    opened.until_over()
+    options = opened.remote.options
+    assert (options.samples, options.masks, options.seed) == (4, 2, 7)
+
+
+def test_a_region_and_points_are_placed_from_the_panel(opened):
+    ui = opened.ui
+    assert not ui.roiPlaceWidget.enabled
+    node = opened.scene.mrml.AddNode(slicer.vtkMRMLMarkupsROINode())
+    ui.roiSelector.setCurrentNode(node)
+    assert ui.roiPlaceWidget.enabled and ui.roiPlaceWidget.currentNode() is node
+    opened.volume()
+    opened.ask()
+    assert "no extent" in ui.statusLabel.text
+    ui.roiSelector.setCurrentNode(None)
+    points = opened.scene.mrml.AddNode(slicer.vtkMRMLMarkupsFiducialNode())
+    points.AddControlPointWorld(1.0, 1.0, 1.0)
+    ui.positiveSelector.setCurrentNode(points)
+    opened.ask()
+    opened.until_over()
+    assert "on nothing that was found: 1" in ui.reportBrowser.plainText
+
+
+def test_an_answer_is_discarded_only_after_asking(opened):
+    opened.volume()
+    before = opened.scene.classes()
+    opened.ask()
+    opened.until_over()
+    after = opened.scene.classes()
+    opened.dialogs.says = False
+    opened.ui.discardButton.click()
+    assert opened.scene.classes() == after
+    opened.dialogs.says = True
+    opened.ui.discardButton.click()
+    left = opened.scene.classes()
+    assert left.get("vtkMRMLTextNode", 0) == before.get("vtkMRMLTextNode", 0)
+    assert opened.ui.reportBrowser.plainText == ""
+    assert not opened.ui.discardButton.enabled and not opened.ui.editButton.enabled
+
+
+def test_an_export_from_the_panel_holds_a_pdf(opened, tmp_path):
+    opened.volume()
+    opened.ask()
+    opened.until_over()
+    opened.dialogs.folder = str(tmp_path)
+    opened.ui.exportButton.click()
+    assert "No DICOM objects: the volume was not loaded from DICOM files" in (
+        opened.ui.statusLabel.text
+    )
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    data = (folder / "report.pdf").read_bytes()
+    assert data.startswith(b"%PDF") and data.rstrip().endswith(b"%%EOF")
+    assert b"/Image" in data, "the picture is in it"
+
+
+def test_a_model_is_imported_used_and_cleared(opened, tmp_path):
+    path = tmp_path / "mine.zip"
+    header = b'{"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}'
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", '{"lvlm": {}, "segmenter": {}}')
+        archive.writestr("model.safetensors", len(header).to_bytes(8, "little") + header + b"x")
+    opened.dialogs.file = str(path)
+    opened.ui.importModelButton.click()
+    opened.until(lambda: "Imported mine" in opened.ui.connectionLabel.text)
+    assert opened.parameters.modelSource.endswith("mine")
+    opened.dialogs.says = False
+    opened.ui.clearModelsButton.click()
+    assert "mine" in opened.dialogs.questions[-1]
+    assert opened.widget.logic.models.names() == ["mine"]
+    opened.dialogs.says = True
+    opened.ui.clearModelsButton.click()
+    opened.until(lambda: opened.parameters.modelSource == "embedded")
+    assert opened.widget.logic.models.names() == []
+    path.write_bytes(b"no zip")
+    opened.ui.importModelButton.click()
+    opened.until(lambda: "no complete zip" in opened.ui.connectionLabel.text)
+
+
+def test_free_memory_is_shown_when_advanced_is_opened(opened, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert opened.ui.memoryLabel.text == ""
+    opened.ui.advancedCollapsibleButton.collapsed = False
+    opened.until(lambda: opened.ui.memoryLabel.text != "")
+    assert opened.ui.memoryLabel.text == "No NVIDIA graphics card was found."
+
+
+def test_the_window_lives_while_the_connection_is_tested(opened):
+    opened.remote.health_waits = threading.Event()
+    opened.ui.testButton.click()
+    assert opened.ui.connectionLabel.text == "Waiting for the service"
+    application.processEvents()
+    opened.remote.health_waits.set()
+    opened.until(lambda: "embedded" in opened.ui.connectionLabel.text)
+    opened.remote.health_is = Sim4SegError("no valid token; ask the administrator")
+    opened.ui.testButton.click()
+    opened.until(lambda: "No valid token" in opened.ui.connectionLabel.text)
+
+
+def test_the_terms_are_known_to_slicer_once_the_module_is_opened(opened):
+    assert opened.scene.terminologies.IsTerminologyContextLoaded("Sim4Seg findings")
 
 
 def test_the_module_says_what_it_is(opened):
@@ -496,3 +693,7 @@ def widget_attributes():
                     kind = written if isinstance(node.ctx, ast.Store) else read
                     kind.add((node.value.attr, node.attr))
     return written, read
+
+
+def shown(combo):
+    return [combo.itemText(number) for number in range(combo.count)]

@@ -16,7 +16,7 @@ from Sim4SegLib.connection import Connection, ServiceSettings
 from Sim4SegLib.queries import Listeners, Queries, QueryRequest
 
 from Sim4SegCore.errors import Sim4SegError
-from Sim4SegCore.service.client import RemoteAnswer
+from Sim4SegCore.service import RemoteAnswer
 
 LIMIT_S = 60.0
 LOCAL = ServiceSettings()
@@ -64,11 +64,11 @@ class RemoteStandIn:
     def __exit__(self, *_):
         return None
 
-    def prepare_volume(self, voxels, geometry, window=None):
+    def prepare_volume(self, voxels, geometry, modality=None, window=None):
         return voxels
 
     def health(self):
-        return dataclasses.make_dataclass("Health", ["modes"])(["slice", "volume"])
+        return dataclasses.make_dataclass("Health", ["modes"])(["slice", "slices"])
 
     def send(self, image, progress):
         return None
@@ -159,7 +159,7 @@ def test_progress_comes_on_the_main_thread(scene, slow_service):
         ({"query": "  "}, "query is empty"),
         ({"volumeNode": None}, "no volume"),
         ({"query": "x" * 1001}, "1001 characters"),
-        ({"mode": "slices"}, "does not know the mode"),
+        ({"mode": "volume"}, "does not know the mode"),
     ],
 )
 def test_what_cannot_be_asked_is_said_and_leaves_the_scene_alone(scene, asked, change, reason):
@@ -274,7 +274,7 @@ def test_a_whole_volume_is_imported_slice_by_slice_where_the_service_can(scene):
     masks = np.random.default_rng(0).random((3, 24, 32)) > 0.5
     asked, connection = queries_with(scene, RemoteAnswer(document(), (masks,), None, 1))
     volume = scan(scene)
-    result = asked.wait(asked.start(QueryRequest(volume, "?", mode="volume"), LOCAL))
+    result = asked.wait(asked.start(QueryRequest(volume, "?", mode="slices"), LOCAL))
     expected = np.zeros((5, 24, 32), bool)
     expected[1:4] = masks
     (segment,) = result.segmentIds
@@ -283,13 +283,115 @@ def test_a_whole_volume_is_imported_slice_by_slice_where_the_service_can(scene):
 
 
 def test_undo_takes_back_a_query_as_one_step(scene):
-    answer = RemoteAnswer(document(), (np.ones((1, 24, 32), bool),), None, 0)
+    answer = RemoteAnswer(document(), (np.ones((1, 24, 32), bool),), np.ones((1, 24, 32)), 0)
     asked, _ = queries_with(scene, answer)
     volume = scan(scene)
+    before = scene.classes()
     scene.mrml.SetUndoOn()
-    before = scene.mrml.GetNumberOfUndoLevels()
+    asked.wait(asked.start(QueryRequest(volume, "First?"), LOCAL))
+    after_one = scene.classes()
+    asked.wait(asked.start(QueryRequest(volume, "Second?"), LOCAL))
+    assert segment_count(scene) == 2
+    scene.mrml.Undo()
+    assert scene.classes() == after_one and segment_count(scene) == 1
+    assert "Second?" not in scene.mrml.GetFirstNodeByClass("vtkMRMLTextNode").GetText()
+    scene.mrml.Undo()
+    assert scene.classes() == before
+    scene.mrml.Redo()
+    assert scene.classes() == after_one and segment_count(scene) == 1
+
+
+def segment_count(scene):
+    node = scene.mrml.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    return node.GetSegmentation().GetNumberOfSegments()
+
+
+def test_what_a_query_adds_lies_beside_the_volume_in_the_tree(scene, asked):
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene.mrml)
+    study = tree.CreateStudyItem(tree.GetSceneItemID(), "examination")
+    volume = scan(scene)
+    tree.CreateItem(study, volume)
+    result = asked.wait(asked.start(QueryRequest(volume, "?"), LOCAL))
+    for node in (result.segmentationNode, result.textNode, result.similarityNode):
+        item = tree.GetItemByDataNode(node)
+        assert item and tree.GetItemParent(item) == study, node.GetName()
+
+
+def test_the_modality_of_a_dicom_volume_is_told_to_the_service(scene):
+    told = []
+    answer = RemoteAnswer(document(), (np.ones((1, 24, 32), bool),), None, 0)
+    asked, connection = queries_with(scene, answer)
+    connection.stand_in.prepare_volume = lambda voxels, geometry, modality, window: (
+        told.append(modality) or voxels
+    )
+    volume = scan(scene)
     asked.wait(asked.start(QueryRequest(volume, "?"), LOCAL))
-    assert scene.mrml.GetNumberOfUndoLevels() == before + 1
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene.mrml)
+    item = tree.CreateItem(tree.GetSceneItemID(), volume)
+    tree.SetItemAttribute(item, "DICOM.Modality", "CT")
+    asked.wait(asked.start(QueryRequest(volume, "?"), LOCAL))
+    assert told == [None, "CT"]
+
+
+@pytest.mark.parametrize("mode", ["slice", "slices"])
+def test_voxels_that_are_no_numbers_are_refused_before_anything_is_sent(scene, asked, mode):
+    voxels = np.zeros((5, 24, 32), np.float32)
+    voxels[2, 2, 1] = np.nan
+    volume = scene.volume(voxels, LPS)
+    with pytest.raises(Sim4SegError, match="NaN"):
+        asked.wait(asked.start(QueryRequest(volume, "?", mode), LOCAL))
+
+
+def test_what_is_asked_is_the_volume_as_it_was_when_apply_was_pressed(scene, slow_service):
+    asked = queries_to(scene, slow_service)
+    volume = scan(scene)
+    expected = float(slicer.util.arrayFromVolume(volume).sum(dtype=np.float64))
+    running = asked.start(QueryRequest(volume, "?", mode="slices"), LOCAL)
+    stages = []
+    running._listeners.progressed = lambda step: stages.append(step.stage)
+    wait_until(lambda: running.poll() or "mask" in stages or running.is_over)
+    slicer.util.arrayFromVolume(volume)[:] = 0
+    result = asked.wait(running)
+    assert result.diagnosis == f"? {expected:.0f}"
+
+
+def test_a_volume_is_asked_slice_by_slice_and_nothing_is_made_up_about_where(scene, asked):
+    volume = scan(scene)
+    result = asked.wait(asked.start(QueryRequest(volume, "What is bright?", mode="slices"), LOCAL))
+    voxels = slicer.util.arrayFromVolume(volume)
+    (segment,) = result.segmentIds
+    found = segments.segment_mask(result.segmentationNode, segment, volume)
+    assert np.array_equal(found, voxels > voxels.mean())
+    assert result.similarityNode is None
+    assert "k = 0: " in result.textNode.GetText()
+    assert "volume: " in result.textNode.GetText() and "ml" in result.textNode.GetText()
+
+
+def test_a_picture_is_no_volume(scene, asked):
+    picture = scene.volume(np.zeros((1, 24, 32), np.uint8), LPS)
+    with pytest.raises(Sim4SegError, match="picture"):
+        asked.start(QueryRequest(picture, "?", mode="slices"), LOCAL)
+
+
+def test_samples_masks_and_seed_reach_the_service(scene, asked):
+    request = QueryRequest(scan(scene), "?", samples=3, masks=2, seed=11)
+    result = asked.wait(asked.start(request, LOCAL))
+    answers = result.document["samples"]["answers"]
+    assert [answer["reasoning"][:7] for answer in answers] == ["seed 11"] * 3
+    assert len(result.document["samples"]["masks"]) == 2
+    assert "Votes of 3 answers" in result.textNode.GetText()
+
+
+def test_removing_an_answer_leaves_the_others(scene, asked):
+    volume = scan(scene)
+    first = asked.wait(asked.start(QueryRequest(volume, "First?"), LOCAL))
+    after_one = scene.classes()
+    second = asked.wait(asked.start(QueryRequest(volume, "Second?"), LOCAL))
+    reports.remove_answer(scene.mrml, second.textNode)
+    assert scene.classes() == after_one
+    segmentation = first.segmentationNode.GetSegmentation()
+    assert segmentation.GetNumberOfSegments() == 1
+    assert segmentation.GetSegment(first.segmentIds[0]) is not None
 
 
 def wait_until(condition):

@@ -6,15 +6,16 @@ import time
 
 import numpy as np
 import pytest
-from mrml_scene import slicer
+from mrml_scene import OBLIQUE, affine, slicer
 from services import ManualTicker
-from Sim4SegLib import segments
+from Sim4SegLib import segments, volumes
 from Sim4SegLib.connection import Connection, ServiceSettings
 from Sim4SegLib.examples import QUERIES, add_sample
 from Sim4SegLib.queries import Listeners, Queries, QueryRequest
 
 from Sim4SegCore import Case
 from Sim4SegCore.examples import draw_phantom
+from Sim4SegCore.volume import VolumeCase
 
 LIMIT_S = 180.0
 
@@ -55,3 +56,32 @@ def killed_while_answering(asked, connection, volume, settings):
     result = asked.wait(running)
     assert result.document["query"] == "Is there a mole?"
     assert result.segmentationNode.GetSegmentation().GetNumberOfSegments() >= 1
+
+
+@pytest.mark.slow
+def test_a_volume_in_the_scene_is_answered_as_by_a_direct_call(scene, embedded):
+    rows, columns = np.mgrid[:64, :64]
+    depth = np.arange(6)[:, None, None]
+    inside = np.hypot(rows - 30, columns - 36) < 12 - 2 * np.abs(depth - 3)
+    noise = np.random.default_rng(0).normal(0, 15, inside.shape)
+    voxels = (200 + 300 * inside + noise).astype(np.int16)
+    volume = scene.volume(voxels, affine((0.9, 0.9, 5.0), OBLIQUE, (3, 2, 1)))
+    connection = Connection()
+    asked = Queries(lambda: scene.mrml, connection, ManualTicker(), lambda: None)
+    query = "Is there a tumor? Segment it."
+    try:
+        request = QueryRequest(volume, query, mode="slices")
+        result = asked.wait(asked.start(request, ServiceSettings(device="cpu")))
+    finally:
+        asked.close()
+    image = volumes.whole(volume)
+    case = VolumeCase(voxels, image.geometry, window=image.window)
+    expected = embedded.segment_volume(case, query)
+    found = np.zeros(voxels.shape, bool)
+    for identity in result.segmentIds:
+        found |= segments.segment_mask(result.segmentationNode, identity, volume)
+    assert np.array_equal(found, expected.mask)
+    assert result.diagnosis == expected.diagnosis.label
+    keys = [row["index"] for row in result.document["volume"]["key_slices"]]
+    assert keys == [key.index for key in expected.key_slices]
+    assert f"k = {keys[0]}: " in result.textNode.GetText()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from Sim4SegCore.modeling.answer import Answer, named_target
-from training.targets import SYNONYMS
+from training.targets import SYNONYMS, strangers_to
 from training.text import TaughtAnswer, measure_facts, random_query, write_answer
 
 
@@ -93,3 +93,10 @@ def test_queries_vary_and_name_the_target():
     queries = {random_query("polyp", None, "endoscopy", random.Random(n)) for n in range(60)}
     assert len(queries) > 15
     assert all("polyp" in query.lower() for query in queries)
+
+
+@pytest.mark.parametrize(("body_part", "shown"), [("chest", "liver"), ("brain", "hippocampus")])
+def test_what_an_image_may_show_is_not_asked_for_as_absent(body_part, shown):
+    assert shown not in strangers_to(body_part)
+    assert "kidney" in strangers_to(body_part)
+    assert {"breast mass", "polyp"} <= set(strangers_to(body_part))

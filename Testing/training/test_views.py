@@ -52,5 +52,24 @@ def test_padding_stays_black_when_colours_change():
 @pytest.mark.parametrize(("body_part", "count"), [("chest", 1), ("breast", 2), ("skin", 8)])
 def test_turns_respect_the_body_part(body_part, count):
     rng = random.Random(0)
-    turns = {Turn.draw(body_part, rng) for _ in range(200)}
+    turns = {Turn.draw(body_part, 0.0, rng) for _ in range(200)}
     assert len(turns) == count
+
+
+def test_a_tilt_moves_image_and_mask_alike():
+    image = np.zeros((80, 120, 3), np.uint8)
+    image[20:40, 70:100] = 255
+    tilted = Turn(tilt=10.0)
+    mask = tilted(image[..., 0])
+    assert np.array_equal(tilted(image)[..., 0], mask)
+    assert mask.shape == (80, 120)
+    assert not np.array_equal(mask, image[..., 0])
+    assert abs(int((mask > 127).sum()) - 600) < 30
+
+
+def test_chest_films_are_tilted_less():
+    rng = random.Random(0)
+    chest = [abs(Turn.draw("chest", 12.0, rng).tilt) for _ in range(200)]
+    skin = [abs(Turn.draw("skin", 12.0, rng).tilt) for _ in range(200)]
+    assert max(chest) <= 4.0 < max(skin) <= 12.0
+    assert min(chest) == min(skin) == 0.0

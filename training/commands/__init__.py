@@ -6,5 +6,16 @@ configure(parser)          adds the arguments; imports nothing heavy
 run(options)               does the work; raises Sim4SegError for what the user can mend
 """
 
-COMMANDS = ("prepare", "cot", "review", "train", "export", "evaluate", "scaling", "ablate")
+COMMANDS = (
+    "slices",
+    "prepare",
+    "cot",
+    "review",
+    "draw",
+    "train",
+    "export",
+    "evaluate",
+    "scaling",
+    "ablate",
+)
 """Names of the modules, in the order in which a researcher needs them."""

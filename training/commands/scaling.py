@@ -8,12 +8,12 @@ from .arguments import add_evaluated, load_evaluated
 
 SUMMARY = "measure what several answers and masks per question bring"
 EXAMPLE = "scaling --split val --sets BUSI PH2 --to runs/scaling"
-TABLE_FILE, FIGURE_FILE = "scaling.md", "scaling.png"
+TABLE_FILE, FIGURE_FILE, TRUST_FILE = "scaling.md", "scaling.png", "reliability.png"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    add_evaluated(parser, "the table and the plot")
+    add_evaluated(parser, "the table and the plots")
     parser.add_argument("--seed", type=int, default=0, help="of the sampled answers")
 
 
@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> None:
 
     from ..evaluation import ungated
     from ..evaluation.scaling import evaluate_scaling, scaling_table
-    from ..evaluation.scaling_plot import scaling_figure
+    from ..evaluation.scaling_plot import scaling_figure, trust_figure
 
     predictor, records, folder = load_evaluated(options)
     rows = evaluate_scaling(ungated(predictor), records, folder, options.seed)
@@ -33,3 +33,4 @@ def run(options: argparse.Namespace) -> None:
         options.to.mkdir(parents=True, exist_ok=True)
         (options.to / TABLE_FILE).write_text(table + "\n", encoding="utf-8")
         save_png(scaling_figure(rows), options.to / FIGURE_FILE)
+        save_png(trust_figure(rows), options.to / TRUST_FILE)

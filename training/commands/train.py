@@ -42,9 +42,9 @@ def run(options: argparse.Namespace) -> None:
 def _outline(config: TrainingConfig) -> None:
     from ..loop import split_calibration
     from ..networks import build_network, footprint
-    from ..records import data_folder, read_records
+    from ..records import data_folder, read_training_records
 
-    records = read_records(data_folder(config.data), "train")
+    records = read_training_records(data_folder(config.data), config.more_data)
     training, _ = split_calibration(records, config.calibration_fraction)
     found = footprint(build_network(config, training, outline=True).model)
     print(f"{len(training)} training images, {config.steps} steps of {config.batch_size} samples")

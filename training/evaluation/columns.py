@@ -36,6 +36,9 @@ class Columns:
         iou, dice, nsd: of the mask that the user is shown.
         hd95: of the same mask, in percent of the image's diagonal.
         iou_ungated: of the mask before the presence score empties it.
+        dice_ungated: likewise, of masks that state a confidence.
+        mask_confidence: Dice that the model expects of the same mask.
+        uncertain: 1 where the diagnosis is called uncertain; NaN where none is known.
         intersection, union: in pixels, of the mask that the user is shown.
         right: the diagnosis is right.
         labels: index of the true diagnosis among those that occur.
@@ -44,6 +47,8 @@ class Columns:
     drawn: Values
     iou: Values
     iou_ungated: Values
+    dice_ungated: Values
+    mask_confidence: Values
     dice: Values
     nsd: Values
     hd95: Values
@@ -52,6 +57,7 @@ class Columns:
     present: NDArray[np.bool_]
     presence: Values
     right: Values
+    uncertain: Values
     labels: NDArray[np.intp]
     confidence: Values
     modality: Values
@@ -65,10 +71,15 @@ class Columns:
         overlap = {name: _column(rows, read) for name, read in _OVERLAP.items()}
         diagnoses = sorted({row.diagnosis for row in rows if row.diagnosis is not None})
         ungated = _column(rows, lambda row: row.iou)
+        expected = np.where(
+            np.isnan(overlap["dice"]), np.nan, _column(rows, lambda row: row.mask_confidence)
+        )
         return cls(
             drawn=np.array([row.mask_drawn for row in rows], dtype=float) * shown,
             iou=ungated * shown,
             iou_ungated=ungated,
+            dice_ungated=np.where(np.isnan(expected), np.nan, overlap["dice"]),
+            mask_confidence=np.nan_to_num(expected),
             dice=overlap["dice"] * shown,
             nsd=overlap["nsd"] * shown,
             hd95=np.where(shown | np.isnan(overlap["hd95"]), overlap["hd95"], 100.0),
@@ -77,6 +88,9 @@ class Columns:
             present=np.array([row.present for row in rows], dtype=bool),
             presence=presence,
             right=_column(rows, _is_right),
+            uncertain=_column(
+                rows, lambda row: None if row.diagnosis is None else float(row.uncertain)
+            ),
             labels=np.array([_index(diagnoses, row.diagnosis) for row in rows], dtype=np.intp),
             confidence=np.array([row.confidence for row in rows], dtype=float),
             modality=_column(rows, lambda row: row.modality_right),

@@ -44,6 +44,10 @@ def _presence_calibration(columns: Columns, weights: Weights) -> Values:
     return calibration_error(columns.presence, columns.present.astype(float), weights)
 
 
+def _mask_calibration(columns: Columns, weights: Weights) -> Values:
+    return calibration_error(columns.mask_confidence, columns.dice_ungated, weights)
+
+
 def stated(fact: FactColumns, weights: Weights) -> Values:
     """Agreement of one kind of fact, where it is stated and known."""
     return weighted_mean(fact.right, weights)
@@ -80,6 +84,9 @@ METRICS: dict[str, Metric] = {
     "balanced_accuracy": lambda c, w: balanced_accuracy(c.right, c.labels, w),
     "majority": lambda c, w: majority(c.labels, c.labels >= 0, w),
     "ece": _calibration,
+    "uncertain": lambda c, w: weighted_mean(c.uncertain, w),
+    "certain_accuracy": lambda c, w: weighted_mean(np.where(c.uncertain == 0, c.right, np.nan), w),
+    "mask_ece": _mask_calibration,
     "modality": lambda c, w: weighted_mean(c.modality, w),
     "fact_agreement": _facts,
     "fact_constant": _facts_constant,

@@ -7,6 +7,7 @@ matplotlib is used without pyplot, whose global state is neither cheap nor safe 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -60,25 +61,63 @@ def diagnosis_figure(table: Sequence[SetMetrics]) -> Figure:
     return figure
 
 
+@dataclass(frozen=True)
+class Confidence:
+    """Probabilities that the model states, and what came of each.
+
+    Attributes:
+        outcome: (N,) 0 or 1, or a share in 0..1 where a share was foretold.
+    """
+
+    title: str
+    foretold: str
+    came: str
+    stated: Values
+    outcome: Values
+
+
 def reliability_figure(rows: Sequence[Row]) -> Figure:
-    """How often the model is right at each confidence: of its diagnosis, and of presence."""
-    figure = Figure(figsize=(9, 4.9), dpi=DPI, layout="constrained")
-    grid = figure.subplots(2, 2, sharex=True, height_ratios=(3, 1))
+    """What is true at each confidence: of the diagnosis, of presence and of the mask."""
     named = [row for row in rows if row.diagnosis is not None]
-    _reliability(
-        grid[:, 0],
-        "diagnosis",
-        "fraction of diagnoses that are right",
-        np.array([row.confidence for row in named]),
-        np.array([float(row.predicted == row.diagnosis) for row in named]),
+    drawn = [row for row in rows if row.overlap is not None and row.mask_confidence is not None]
+    return confidence_figure(
+        [
+            Confidence(
+                "diagnosis",
+                "the model's probability",
+                "fraction of diagnoses that are right",
+                np.array([row.confidence for row in named]),
+                np.array([float(row.predicted == row.diagnosis) for row in named]),
+            ),
+            Confidence(
+                "presence of the target",
+                "the model's probability",
+                "fraction of targets that are there",
+                np.array([row.presence for row in rows]),
+                np.array([float(row.present) for row in rows]),
+            ),
+            mask_confidence(
+                [row.mask_confidence for row in drawn if row.mask_confidence is not None],
+                [row.overlap.dice for row in drawn if row.overlap is not None],
+            ),
+        ]
     )
-    _reliability(
-        grid[:, 1],
-        "presence of the target",
-        "fraction of targets that are there",
-        np.array([row.presence for row in rows]),
-        np.array([float(row.present) for row in rows]),
+
+
+def mask_confidence(expected: Sequence[float], dice: Sequence[float]) -> Confidence:
+    """Expected against true Dice of masks that were drawn."""
+    return Confidence(
+        "mask", "Dice that the model expects", "mean true Dice", np.array(expected), np.array(dice)
     )
+
+
+def confidence_figure(confidences: Sequence[Confidence]) -> Figure:
+    """Calibration curves side by side, each above the number of questions in its bins."""
+    count = len(confidences)
+    figure = Figure(figsize=(4.5 * count, 4.9), dpi=DPI, layout="constrained")
+    grid = figure.subplots(2, count, sharex=True, squeeze=False, height_ratios=(3, 1))
+    for pair, confidence in zip(grid.T, confidences, strict=True):
+        _reliability(pair, confidence)
     return figure
 
 
@@ -125,11 +164,10 @@ def _curves(rows: Sequence[Row]) -> list[tuple[str, list[Row], tuple[str, str]]]
     return ([(ALL, list(rows), ("black", "-"))] if both else []) + curves
 
 
-def _reliability(
-    pair: NDArray[np.object_], title: str, ylabel: str, confidence: Values, right: Values
-) -> None:
+def _reliability(pair: NDArray[np.object_], shown: Confidence) -> None:
     """A calibration curve above the number of questions in each bin."""
     above, below = pair
+    confidence, right = shown.stated, shown.outcome
     above.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=(0, (2, 3)))
     bins = calibration_bins(confidence)
     occupied = np.unique(bins)
@@ -144,10 +182,10 @@ def _reliability(
         above.scatter(means, rates, sizes, color=faces, edgecolors=BLUE, zorder=3, clip_on=False)
         error = calibration_error(confidence, right, np.ones((1, len(right))))[0]
         above.text(0.03, 0.96, f"ECE {error:.3f}\nn = {len(right)}", va="top", fontsize=9)
-    above.set(ylim=(-0.02, 1.02), ylabel=ylabel)
-    above.set_title(title, fontsize=11)
+    above.set(ylim=(-0.02, 1.02), ylabel=shown.came)
+    above.set_title(shown.title, fontsize=11)
     below.bar((occupied + 0.5) / CALIBRATION_BINS, counts, 0.9 / CALIBRATION_BINS, color=SKY)
-    below.set(xlabel="the model's probability", ylabel="questions", xlim=(-0.02, 1.02))
+    below.set(xlabel=shown.foretold, ylabel="questions", xlim=(-0.02, 1.02))
     _plain(above)
     _plain(below)
 

@@ -37,6 +37,7 @@ class Row:
         presence: the model's probability.
         predicted: the diagnosis that was named; None if the answer names none.
         confidence: of the diagnosis.
+        uncertain: the diagnosis is called so.
         modality_right: None if the answer names no modality.
         group: patient or source image; empty if the record stands for itself.
         overlap: everything that is measured of mask and true mask; None without a true mask.
@@ -56,6 +57,7 @@ class Row:
     predicted: str | None
     confidence: float
     modality_right: bool | None
+    uncertain: bool = False
     group: str = ""
     overlap: Overlap | None = None
     mask_confidence: float | None = None
@@ -160,6 +162,7 @@ def _row(
         diagnosis=record.diagnosis,
         predicted=result.diagnosis.label,
         confidence=result.diagnosis.confidence,
+        uncertain=result.diagnosis.uncertain,
         modality_right=_modality_right(result.reasoning, record.modality),
         group=record.group,
         overlap=overlap,

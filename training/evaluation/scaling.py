@@ -25,7 +25,7 @@ from Sim4SegCore.scaling_config import Calibration, MaskChoice, ScalingConfig
 from ..records import Record
 from ..text import canonical_query
 from .bootstrap import Interval, interval, resample
-from .overlap import iou
+from .overlap import iou, measure_overlap
 from .rows import read_truth
 
 COUNTS = (1, 2, 4, 8)
@@ -44,6 +44,25 @@ Score = tuple[str, int]
 
 
 @dataclass(frozen=True)
+class Trust:
+    """What all answers and masks of a question together are sure of, and what came of it.
+
+    Attributes:
+        confidence: of the diagnosis that was voted for, as users read it.
+        votes: the fraction of answers that named it.
+        right: 1.0 where it is right; None where no diagnosis is known.
+        mask_confidence: Dice that the consensus is expected to have; None of an empty one.
+        dice: what it has; None without a true mask.
+    """
+
+    confidence: float
+    votes: float
+    right: float | None
+    mask_confidence: float | None
+    dice: float | None
+
+
+@dataclass(frozen=True)
 class ScaledRow:
     """One question under every way of combining.
 
@@ -56,6 +75,7 @@ class ScaledRow:
     cluster: str
     masks: dict[Score, float] = field(default_factory=dict)
     answers: dict[Score, float] = field(default_factory=dict)
+    trust: Trust | None = None
 
 
 @dataclass(frozen=True)
@@ -90,8 +110,21 @@ def evaluate_scaling(
             cluster = f"{record.dataset}/{record.group or record.id}"
             masks = {} if truth is None else _mask_scores(predictor, query, result, truth)
             answers = {} if record.diagnosis is None else _answer_scores(result, record.diagnosis)
-            rows.append(ScaledRow(record.dataset, cluster, masks, answers))
+            trust = _trust(result, record.diagnosis, truth)
+            rows.append(ScaledRow(record.dataset, cluster, masks, answers, trust))
     return rows
+
+
+def _trust(result: Result, diagnosis: str | None, truth: NDArray[np.bool_] | None) -> Trust:
+    named, finding = result.diagnosis, result.findings[0]
+    votes = [answer.diagnosis == named.label for answer in result.samples.answers]
+    return Trust(
+        confidence=named.confidence,
+        votes=float(np.mean(votes)),
+        right=None if diagnosis is None else float(named.label == diagnosis),
+        mask_confidence=finding.mask_confidence,
+        dice=None if truth is None else measure_overlap(finding.mask, truth).dice,
+    )
 
 
 def _mask_scores(

@@ -1,13 +1,24 @@
-"""The figure of an evaluation of scaling: quality against the number of masks and answers."""
+"""Figures of an evaluation of scaling: quality against numbers, and what confidences are worth."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .plots import BLUE, DPI, GREEN, GREY, ORANGE, PURPLE
+from .plots import (
+    BLUE,
+    DPI,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    Confidence,
+    confidence_figure,
+    mask_confidence,
+)
 from .scaling import (
     AGREEMENT,
     ANSWER_WAYS,
@@ -40,6 +51,38 @@ def scaling_figure(rows: Sequence[ScaledRow]) -> Figure:
     _draw(masks, rows, "masks", MASK_WAYS, CONSENSUS, "masks n", "mean IoU, ungated")
     _draw(answers, rows, "answers", ANSWER_WAYS, VOTE, "answers m", "accuracy of the diagnosis")
     return figure
+
+
+def trust_figure(rows: Sequence[ScaledRow]) -> Figure:
+    """What is true at each confidence that all answers and masks together have."""
+    trusts = [row.trust for row in rows if row.trust is not None]
+    named = [trust for trust in trusts if trust.right is not None]
+    right = np.array([trust.right for trust in named], dtype=float)
+    drawn = [
+        (trust.mask_confidence, trust.dice)
+        for trust in trusts
+        if trust.mask_confidence is not None and trust.dice is not None
+    ]
+    came = "fraction of diagnoses that are right"
+    return confidence_figure(
+        [
+            Confidence(
+                f"diagnosis, {COUNTS[-1]} answers",
+                "fraction of answers that name it",
+                came,
+                np.array([trust.votes for trust in named]),
+                right,
+            ),
+            Confidence(
+                f"diagnosis, {COUNTS[-1]} answers",
+                "calibrated probability",
+                came,
+                np.array([trust.confidence for trust in named]),
+                right,
+            ),
+            mask_confidence([expected for expected, _ in drawn], [dice for _, dice in drawn]),
+        ]
+    )
 
 
 def _draw(

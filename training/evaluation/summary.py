@@ -53,6 +53,9 @@ class SetMetrics:
         balanced_accuracy: mean recall over the diagnoses that occur.
         majority: accuracy of always naming the most frequent diagnosis of these rows.
         ece: expected calibration error of the diagnosis' confidence.
+        uncertain: fraction of diagnoses that the model calls uncertain.
+        certain_accuracy: accuracy of the others.
+        mask_ece: expected calibration error of the Dice that masks are expected to have.
         modality: fraction of answers that name the right modality.
         fact_agreement: mean agreement of location, size, percent, shape and contrast.
         fact_constant: what the best constant statements would get on the same questions.
@@ -76,6 +79,9 @@ class SetMetrics:
     balanced_accuracy: float | None
     majority: float | None
     ece: float | None
+    uncertain: float | None
+    certain_accuracy: float | None
+    mask_ece: float | None
     modality: float | None
     fact_agreement: float | None
     fact_constant: float | None

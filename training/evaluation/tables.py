@@ -30,6 +30,16 @@ COLUMNS = {
 }
 """Of the table that is printed; the CSV has every metric."""
 
+CONFIDENCE_COLUMNS = {
+    "name": "set",
+    "questions": "n",
+    "ece": "diagnosis",
+    "presence_ece": "presence",
+    "mask_ece": "mask",
+    "uncertain": "uncertain",
+    "certain_accuracy": "accuracy of the others",
+}
+
 WITH_INTERVAL = frozenset({"giou", "accuracy"})
 MISSING = "–"
 NOTES = """\
@@ -57,6 +67,12 @@ def facts_markdown(table: Sequence[SetMetrics]) -> str:
     return pipe_table(["set", *FACTS], rows)
 
 
+def confidence_markdown(table: Sequence[SetMetrics]) -> str:
+    """What confidences are worth, a row a set."""
+    rows = [[_cell(metrics, name) for name in CONFIDENCE_COLUMNS] for metrics in table]
+    return pipe_table(list(CONFIDENCE_COLUMNS.values()), rows)
+
+
 def document(table: Sequence[SetMetrics], threshold: float) -> str:
     """Everything in one markdown file."""
     return "\n".join(
@@ -66,6 +82,10 @@ def document(table: Sequence[SetMetrics], threshold: float) -> str:
             "\nAgreement of the reasoning with the true mask; in parentheses what the best",
             "unchanging statement would get:\n",
             facts_markdown(table),
+            "\nConfidence: expected calibration errors of the diagnosis' probability, of presence",
+            "and of the Dice that masks are expected to have; the fraction of diagnoses that are",
+            "called uncertain, and the accuracy of the others:\n",
+            confidence_markdown(table),
             "",
         ]
     )

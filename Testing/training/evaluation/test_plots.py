@@ -40,6 +40,21 @@ def test_curves_carry_their_auroc(mixed_rows):
     assert "PH2" not in lines
 
 
+def test_a_masks_confidence_is_drawn_against_its_dice(masked_row):
+    truth, half = np.zeros((20, 20), bool), np.zeros((20, 20), bool)
+    truth[4:16, 4:16] = True
+    half[4:16, 4:10] = True
+    rows = [masked_row(truth, truth, mask_confidence=0.9) for _ in range(6)]
+    rows += [masked_row(half, truth, mask_confidence=0.4) for _ in range(6)]
+    rows += [masked_row(half, truth)]
+    axes = reliability_figure(rows).axes[2]
+    assert axes.get_title() == "mask"
+    points = axes.collections[-1].get_offsets()
+    assert points.tolist() == [pytest.approx([0.4, 2 / 3]), pytest.approx([0.9, 1.0])]
+    (text,) = (t.get_text() for t in axes.texts)
+    assert text == f"ECE {(2 / 3 - 0.4 + 0.1) / 2:.3f}\nn = 12"
+
+
 def test_figures_can_be_drawn_without_anything_to_show(row):
     rows = [row(diagnosis=None)]
     table = summarise(rows, 0.5)

@@ -14,9 +14,11 @@ from training.evaluation.scaling import (
     ORACLE,
     VOTE,
     ScaledRow,
+    Trust,
     scaling_table,
     summarise_scaling,
 )
+from training.evaluation.scaling_plot import trust_figure
 
 
 def scaled(dataset: str, cluster: str, gain: float) -> ScaledRow:
@@ -65,6 +67,19 @@ def test_questions_without_truth_are_left_out():
     assert scaling_table([]) == ""
 
 
+def test_confidence_of_votes_and_masks_is_drawn_against_what_is_true():
+    sure = Trust(0.8, 1.0, right=1.0, mask_confidence=0.75, dice=0.5)
+    split = Trust(0.4, 0.625, right=0.0, mask_confidence=None, dice=0.0)
+    unknown = Trust(0.9, 1.0, right=None, mask_confidence=0.95, dice=None)
+    rows = [ScaledRow("PH2", str(n), trust=t) for n, t in enumerate([sure, split, unknown])]
+    votes, probability, mask = (
+        axes.collections[-1].get_offsets().tolist() for axes in trust_figure(rows).axes[:3]
+    )
+    assert votes == [[0.625, 0.0], [1.0, 1.0]]
+    assert probability == [[0.4, 0.0], [0.8, 1.0]]
+    assert mask == [[0.75, 0.5]]
+
+
 def test_the_command_writes_table_and_plot(made_up_data, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SIM4SEG_DATA", str(made_up_data))
     target = tmp_path / "scaling"
@@ -73,6 +88,7 @@ def test_the_command_writes_table_and_plot(made_up_data, tmp_path, monkeypatch, 
     assert "| PH2 |" in capsys.readouterr().out
     assert (target / "scaling.md").read_text().startswith("Mean IoU")
     assert (target / "scaling.png").stat().st_size > 10_000
+    assert (target / "reliability.png").stat().st_size > 10_000
     assert run.main(arguments) == 2
     assert "not empty" in capsys.readouterr().err
 

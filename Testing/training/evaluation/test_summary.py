@@ -111,3 +111,15 @@ def test_every_metric_is_reported(mixed_rows):
 
 def test_nothing_answered_gives_no_table():
     assert summarise([], 0.5) == []
+
+
+def test_confidences_are_held_against_what_came_of_them(masked_row, row):
+    shifted = [masked_row(square(5), square(10), mask_confidence=0.9) for _ in range(4)]
+    vague = [row(uncertain=True, predicted="glioma", confidence=0.3) for _ in range(4)]
+    metrics = summarise([*shifted, *vague], 0.5)[-1]
+    assert metrics.mask_ece == pytest.approx(0.9 - 0.5)
+    assert metrics.uncertain == pytest.approx(0.5)
+    assert metrics.certain_accuracy == 1.0
+    assert metrics.accuracy == pytest.approx(0.5)
+    unmeasured = summarise(vague, 0.5)[-1]
+    assert (unmeasured.mask_ece, unmeasured.certain_accuracy) == (None, None)
