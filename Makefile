@@ -35,6 +35,7 @@ benchmark: $(READY)
 	$(BIN)/python Testing/benchmarks/volume_speed.py --mode volume --slices 120 --side 160
 	$(BIN)/python Testing/benchmarks/ray_scaling.py
 	$(BIN)/python Testing/benchmarks/service_overhead.py
+	$(BIN)/python Testing/benchmarks/query_batching.py
 	$(BIN)/python Testing/benchmarks/prepare_speed.py
 	$(BIN)/python Testing/benchmarks/slicer_overhead.py
 

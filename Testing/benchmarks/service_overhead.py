@@ -3,15 +3,17 @@
     python Testing/benchmarks/service_overhead.py [--repeats 20] [--clients 8] [--queries 20]
 
 Prints: the second query on a slice of a 512x512x200 volume, direct and through a local service,
-and all slices of a smaller volume; the speed of uploads over loopback; many clients at once on
-volumes of different sizes, each answer compared with the direct call's, with the slowest client,
-the memory of the service, and again while 200 connections say nothing. Asserts nothing but that
-answers are right.
+and all slices of a smaller volume; how soon a cancelled volume frees the device; the speed of
+uploads over loopback; many clients at once on volumes of different sizes, each answer compared with
+the direct call's, with the slowest client, the memory of the service, and again while 200
+connections say nothing. Both models have one thread, so that the idle ones of one do not slow the
+other. Asserts nothing but that answers are right.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import socket
 import statistics
@@ -23,12 +25,14 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
+import torch
 from PIL import Image
 
 from Sim4SegCore import Case, Geometry, Result, Sim4Seg
 from Sim4SegCore.encoded import EncodedImage
 from Sim4SegCore.examples import draw_phantom
 from Sim4SegCore.service import Client, LocalService, Options
+from Sim4SegCore.service.client import ClientProgress
 from Sim4SegCore.volume import SliceOptions, VolumeCase, VolumeResult
 
 QUERIES = (
@@ -101,6 +105,37 @@ def overhead(direct: Sim4Seg, client: Client, repeats: int) -> None:
         max(1, repeats // 7),
     )
     print()
+
+
+class EnoughError(Exception):
+    """Ends a query from its progress callback."""
+
+
+def cancelling(client: Client, repeats: int) -> None:
+    """Seconds from cancelling a volume, at many moments, until its device is free."""
+    scan = volume(2, 512, 40)
+    image = client.prepare(scan)
+    client.send(image)
+    waits = []
+    for number in range(repeats):
+        until = 0.02 + 0.78 * number / repeats
+
+        def stop(step: ClientProgress, until: float = until) -> None:
+            if step.stage in ("mask", "answer") and step.fraction >= until:
+                raise EnoughError
+
+        with contextlib.suppress(EnoughError):
+            client.ask(image, QUERIES[0], Options(mode="slices"), stop)
+            print("not cancelled in time")
+        cancelled = time.perf_counter()
+        while [device["state"] for device in client.health().devices] != ["ready"]:  # type: ignore[index]
+            time.sleep(0.01)
+        waits.append(time.perf_counter() - cancelled)
+    print(
+        f"a cancelled volume of 512x512x40 frees the device after {statistics.median(waits):.2f} s "
+        f"(longest of {repeats}: {max(waits):.2f} s)\n",
+        flush=True,
+    )
 
 
 def upload_speed(client: Client, repeats: int) -> None:
@@ -232,9 +267,16 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=20)
     options = parser.parse_args()
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
+    torch.set_num_threads(1)
     direct = Sim4Seg.from_pretrained(device="cpu")
-    with LocalService(arguments=["--device", "cpu"]) as service, service.client() as client:
+    with (
+        LocalService(
+            arguments=["--device", "cpu"], environment={"OMP_NUM_THREADS": "1"}
+        ) as service,
+        service.client() as client,
+    ):
         overhead(direct, client, options.repeats)
+        cancelling(client, 5)
         upload_speed(client, 3)
         many_clients(direct, service, options.clients, options.queries)
     print(f"\nload {os.getloadavg()[0]:.1f} at the end")
