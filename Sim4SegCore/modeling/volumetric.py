@@ -31,6 +31,7 @@ class VolumetricConfig:
         channels: features of the four levels; the third is the width of the feature volume and
             of the query.
         targets: names of the structures that it was taught.
+        modality: DICOM modality code of the scans that it was taught; empty takes any.
         spacing_mm: of the voxels that it sees, along every axis.
         window: voxels of a window along z, y, x (cranial, posterior, left), multiples of STRIDE.
         overlap: fraction of a window that it shares with the next.
@@ -42,6 +43,7 @@ class VolumetricConfig:
     seg_width: int = 192
     channels: tuple[int, ...] = (16, 32, 48, 64)
     targets: tuple[str, ...] = ("hippocampus",)
+    modality: str = "MR"
     spacing_mm: float = 1.0
     window: tuple[int, ...] = (48, 64, 48)
     overlap: float = 0.25

@@ -21,7 +21,7 @@ from .result import VolumeResult
 from .slice_view import view_slices
 from .slices import SlicePictures
 from .window_looking import Seen, WindowLooker
-from .windows import choose_window, volumetric_window
+from .windows import apparent_modality, choose_window, volumetric_window
 
 if TYPE_CHECKING:
     from ..predictor import Sim4Seg
@@ -34,6 +34,7 @@ def segment_windows(
     network = _network_of(predictor)
     if case.is_colour:
         raise Sim4SegError("--mode volume needs a grey volume; use --mode slices")
+    _check_modality(network, case)
     view, watch = view_slices(case.geometry, case.shape, options.axis), Stopwatch()
     shown = choose_window(case, query.text)
 
@@ -76,6 +77,16 @@ def _network_of(predictor: Sim4Seg) -> VolumetricNetwork:
             f"the model {predictor.identity.name} has no volumetric network; use --mode slices"
         )
     return model.volumetric.network(model)
+
+
+def _check_modality(network: VolumetricNetwork, case: VolumeCase) -> None:
+    """A network answers with confidence about scans of a kind that it never saw."""
+    taught, found = network.config.modality, apparent_modality(case)
+    if taught and found not in (None, taught):
+        raise Sim4SegError(
+            f"the volumetric network was taught {taught} scans and this is {found}; "
+            "use --mode slices, or a checkpoint with a network for it"
+        )
 
 
 def _read_query(

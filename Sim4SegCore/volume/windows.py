@@ -61,6 +61,13 @@ _CT_PRESETS = (
 _SOFT_TISSUE = _Preset("soft tissue", 40, 400, "")
 
 
+def apparent_modality(case: VolumeCase) -> str | None:
+    """DICOM modality code as the file says, else CT by its values; None if neither tells."""
+    if case.modality is None and not case.is_colour and case.voxels[::2].min() <= _AIR:
+        return "CT"
+    return case.modality
+
+
 def choose_window(case: VolumeCase, query: str) -> Window:
     """8-bit volumes as stored; CT by the query, the body part or the file's own window; others
     between the 0.5th and 99.5th percentile of the whole volume.
@@ -68,7 +75,7 @@ def choose_window(case: VolumeCase, query: str) -> Window:
     if case.voxels.dtype == np.uint8 or case.voxels.dtype == np.bool_:
         top = 1.0 if case.voxels.dtype == np.bool_ else 255.0
         return Window(0.0, top, "as stored")
-    if case.modality == "CT" or (case.modality is None and case.voxels[::2].min() <= _AIR):
+    if apparent_modality(case) == "CT":
         return _ct_window(case, query)
     return _percentile_window(case.voxels)
 

@@ -12,6 +12,7 @@ SIZES = {
     "channels": (8, 8, 16, 16),
     "window": (16, 24, 16),
     "targets": ("polyp",),
+    "modality": "",
     "spacing_mm": 2.0,
 }
 

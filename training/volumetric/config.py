@@ -81,7 +81,7 @@ class VolumetricTrainingConfig:
         source, licence: of the volumes, for the network's card.
         targets: by name.
         crop: voxels of a training window along z, y, x, multiples of the network's stride.
-        seg_width, channels, window, spacing_mm, overlap: see `VolumetricConfig`.
+        modality, seg_width, channels, window, spacing_mm, overlap: see `VolumetricConfig`.
         body_part: of the volumes, as M3DS calls it.
         strangers: so many pictures of the M3DS training split, of other body parts, stand for
             scans without any target.
@@ -97,6 +97,7 @@ class VolumetricTrainingConfig:
     source: str = ""
     licence: str = ""
     targets: dict[str, TargetConfig] = field(default_factory=dict)
+    modality: str = "MR"
     crop: tuple[int, ...] = (32, 48, 32)
     seg_width: int = 192
     channels: tuple[int, ...] = (16, 32, 48, 64)

@@ -46,6 +46,7 @@ def new_network(config: VolumetricTrainingConfig) -> VolumetricNetwork:
                 seg_width=config.seg_width,
                 channels=config.channels,
                 targets=tuple(config.targets),
+                modality=config.modality,
                 spacing_mm=config.spacing_mm,
                 window=config.window,
                 overlap=config.overlap,
