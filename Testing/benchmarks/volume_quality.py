@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -29,6 +30,9 @@ from Sim4SegCore import Case, Geometry, Sim4Seg
 from Sim4SegCore.io import read_volume_case
 from Sim4SegCore.volume import SliceOptions, VolumeCase
 from Sim4SegCore.volume.options import MODES
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from training.records import Record, data_folder, read_records
 
 QUERY = "Is there a tumor? Segment it and tell me what it is."
