@@ -26,7 +26,7 @@ SLICES = Options(mode="slices")
     [
         ({}, SliceOptions()),
         ({"axis": "sagittal"}, SliceOptions(axis="sagittal")),
-        ({"axis": "j", "scouts": 2, "key_slices": 1}, SliceOptions("j", None, 2, 1)),
+        ({"axis": "j", "scouts": 2, "key_slices": 1}, SliceOptions("j", scouts=2, key_slices=1)),
     ],
 )
 def test_answers_equal_the_direct_call(serve, more, meant):
