@@ -94,7 +94,14 @@ def test_the_embedded_model_samples_as_in_the_direct_call(embedded, tmp_path):
     ):
         answer = client.ask(case, query, options)
     wanted = result_to_dict(expected)
-    assert answer.document["samples"] == wanted["samples"]
+    ours, theirs = answer.document["samples"], wanted["samples"]
+    assert {**ours, "answers": None} == {**theirs, "answers": None}
+    for said, meant in zip(ours["answers"], theirs["answers"], strict=True):
+        # Another process sums in another order, which shows in the last digit.
+        assert said == {
+            **meant,
+            "log_probability": pytest.approx(meant["log_probability"], abs=1e-5),
+        }
     assert answer.document["diagnosis"] == wanted["diagnosis"]
     assert len(answer.candidates) == 3
     for ours, theirs in zip(answer.candidates, expected.samples.masks, strict=True):
