@@ -1,7 +1,6 @@
 """Labelled volumes as pictures for `run.py prepare`: slices as slice-wise inference shows them.
 
-Reads pairs of files with one name, `images/NAME` and `labels/NAME`, as the Medical Segmentation
-Decathlon has them. Writes PNGs and the `records.csv` that the kind `csv` takes, one group per
+Writes PNGs and the `records.csv` that the kind `csv` takes, one group per
 volume, so that no volume stands in two splits.
 """
 
@@ -17,13 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from Sim4SegCore.case import Geometry
-from Sim4SegCore.errors import Sim4SegError
-from Sim4SegCore.io import read_volume_case
 from Sim4SegCore.volume.slice_view import PLANES, view_slices
 from Sim4SegCore.volume.slices import SlicePictures
 from Sim4SegCore.volume.windows import choose_window
 
+from .labelled_volumes import labelled_volumes, read_labelled
 from .m3ds.sets.table import NOTHING
 from .m3ds.staging import staged_folder
 
@@ -60,7 +57,7 @@ def write_slices(source: Path, target: Path, config: SlicesConfig, overwrite: bo
         Sim4SegError: if the folder has no pairs, a label does not lie on its image, a volume
             cannot be read, or the target is in use and must not be replaced.
     """
-    pairs = _pairs(source)
+    pairs = labelled_volumes(source)
     with staged_folder(target, overwrite) as folder:
         for kind in ("images", "masks"):
             (folder / kind).mkdir()
@@ -76,21 +73,8 @@ def write_slices(source: Path, target: Path, config: SlicesConfig, overwrite: bo
     return len(rows)
 
 
-def _pairs(source: Path) -> list[tuple[Path, Path]]:
-    images, labels = source / "images", source / "labels"
-    names = sorted(path.name for path in images.glob("*") if not path.name.startswith("."))
-    if not names:
-        raise Sim4SegError(f"no volumes in {images}; name a folder with images/ and labels/")
-    for name in names:
-        if not (labels / name).is_file():
-            raise Sim4SegError(f"{labels} has no {name}; every image needs a label of its name")
-    return [(images / name, labels / name) for name in names]
-
-
 def _cut(image: Path, label: Path, folder: Path, config: SlicesConfig) -> Iterator[dict[str, str]]:
-    case, labels = read_volume_case(image), read_volume_case(label)
-    if case.shape != labels.shape or not _same_place(case.geometry, labels.geometry):
-        raise Sim4SegError(f"{label} does not lie on {image}; resample it to the image first")
+    case, labels = read_labelled(image, label)
     stem = image.name.removesuffix(".gz").rpartition(".")[0]
     for plane in PLANES:
         view = view_slices(case.geometry, case.shape, plane)
@@ -115,11 +99,6 @@ def _cut(image: Path, label: Path, folder: Path, config: SlicesConfig) -> Iterat
                 "body_part": config.body_part,
                 "licence": config.licence,
             }
-
-
-def _same_place(one: Geometry, other: Geometry) -> bool:
-    ours, theirs = ([*g.spacing, *g.origin, *g.direction] for g in (one, other))
-    return np.allclose(ours, theirs, atol=1e-3)
 
 
 def _save(

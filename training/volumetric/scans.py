@@ -13,11 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from Sim4SegCore.errors import Sim4SegError
-from Sim4SegCore.io import read_volume_case
-from Sim4SegCore.volume.case import VolumeCase
 from Sim4SegCore.volume.network_grid import NetworkGrid
-from Sim4SegCore.volume.windows import volumetric_window
+from Sim4SegCore.volume.windows import choose_window, volumetric_window
 
+from ..labelled_volumes import labelled_volumes, read_labelled
 from ..records import Record
 from .config import TargetConfig
 
@@ -47,41 +46,20 @@ def read_scans(
     Raises:
         Sim4SegError: if there are none, or a label file is missing or lies elsewhere.
     """
-    paths = sorted(path for path in (folder / "images").glob("*") if path.is_file())
-    if not paths:
-        raise Sim4SegError(f"no volumes in {folder / 'images'}")
-    return [_read(path, folder / "labels" / path.name, targets, spacing_mm) for path in paths]
+    pairs = labelled_volumes(folder)
+    return [_read(image, label, targets, spacing_mm) for image, label in pairs]
 
 
 def _read(
     path: Path, label_path: Path, targets: Sequence[TargetConfig], spacing_mm: float
 ) -> LabelledScan:
-    if not label_path.is_file():
-        raise Sim4SegError(f"{path.name} has no label file {label_path}")
-    case, labels = read_volume_case(path), read_volume_case(label_path)
-    check_same_place(case, labels, path.name)
+    case, labels = read_labelled(path, label_path)
     grid = NetworkGrid(case.geometry, case.shape, spacing_mm)
-    grey = grid.grey(case.voxels, volumetric_window(case, ""), 0, grid.shape[0])
+    grey = grid.grey(
+        case.voxels, volumetric_window(case, choose_window(case, "")), 0, grid.shape[0]
+    )
     shares = [grid.share(np.isin(labels.voxels, target.labels)) for target in targets]
     return LabelledScan(path.name, torch.from_numpy(grey), torch.from_numpy(np.stack(shares)))
-
-
-def check_same_place(case: VolumeCase, labels: VolumeCase, name: str) -> None:
-    """Refuse labels that do not lie on the voxels of their scan.
-
-    Raises:
-        Sim4SegError: naming the scan.
-    """
-    same = all(
-        np.allclose(a, b, atol=1e-3)
-        for a, b in (
-            (case.geometry.spacing, labels.geometry.spacing),
-            (case.geometry.origin, labels.geometry.origin),
-            (case.geometry.direction, labels.geometry.direction),
-        )
-    )
-    if case.shape != labels.shape or not same:
-        raise Sim4SegError(f"the labels of {name} do not lie on its voxels")
 
 
 def read_strangers(
