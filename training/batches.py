@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from Sim4SegCore.errors import Sim4SegError
-from Sim4SegCore.modeling.sim4seg import FramePair
+from Sim4SegCore.modeling.segmenter import ImageEmbedding
+from Sim4SegCore.modeling.sim4seg import FramePair, TeacherForced
 
 from .config import TrainingConfig
 from .parallel import World
@@ -54,6 +55,22 @@ class Batch:
     present: Tensor
     detail: Tensor
     diagnosis: Tensor
+
+
+def predict(forward: Callable[..., TeacherForced], batch: Batch) -> TeacherForced:
+    """What a model, or what spreads it over processes, says of a batch."""
+    embedding = None
+    if batch.sam_embeddings is not None:
+        embedding = ImageEmbedding(batch.sam_embeddings.float())
+    return forward(
+        batch.lvlm_images,
+        batch.sam_images,
+        batch.sam_rows,
+        batch.text_ids,
+        batch.seg_positions,
+        batch.frames,
+        embedding,
+    )
 
 
 class BatchDataset(Dataset[list[Batch]]):

@@ -24,7 +24,7 @@ from Sim4SegCore.modeling.sim4seg import Sim4SegModel
 from Sim4SegCore.regions import filled, region_areas
 from Sim4SegCore.scaling import expected_dice
 
-from .batches import collate
+from .batches import collate, predict
 from .config import TrainingConfig
 from .drawn_masks import LIST_FILE, DrawnMask
 from .loop import split_calibration
@@ -103,15 +103,7 @@ def _logits(
     for start in tqdm(range(0, len(records), BATCH), unit="batch", mininterval=10):
         part = records[start : start + BATCH]
         samples = [maker.make(r, r.asked, False, random.Random(r.id)) for r in part]
-        batch = collate(samples, maker)
-        output = model(
-            batch.lvlm_images,
-            batch.sam_images,
-            batch.sam_rows,
-            batch.text_ids,
-            batch.seg_positions,
-            batch.frames,
-        )
+        output = predict(model, collate(samples, maker))
         masks = output.grounding.mask_logits[:, :1].float()
         for record, sample, logits in zip(part, samples, masks, strict=True):
             frame: Frame = sample.sam_frame

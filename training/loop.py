@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
 import zlib
 from collections.abc import Sequence
@@ -12,22 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from Sim4SegCore.errors import Sim4SegError
-from Sim4SegCore.modeling.segmenter import ImageEmbedding
 from Sim4SegCore.modeling.sim4seg import TeacherForced
 
-from . import state
+from . import run_folder, state
 from .average import WeightAverage
-from .batches import Batch, BatchDataset, plain_batches
+from .batches import Batch, BatchDataset, plain_batches, predict
 from .config import OptimizerConfig, TrainingConfig
 from .embeddings import EmbeddingCache, fill_cache
-from .environment import describe_environment
 from .history import History
 from .losses import Counts, total_loss
 from .networks import TOKENIZER_FOLDER, build_network
@@ -139,21 +135,12 @@ class Trainer:
 
     def _open_folder(self) -> None:
         """Start a run folder, or continue the run that is in it."""
-        resolved = yaml.safe_dump(json.loads(json.dumps(dataclasses.asdict(self.config))))
-        stored = self.output / "config.yaml"
-        if (self.output / state.STATE_FILE).exists():
-            if stored.read_text(encoding="utf-8") != resolved:
-                raise Sim4SegError(
-                    f"{self.output} holds a run with another configuration; choose another output"
-                )
+        if run_folder.continues(self.output, self.config):
             self._restore()
         elif self.world.is_main:
+            run_folder.begin(self.output, self.config, self.world.size)
             try:
-                self.output.mkdir(parents=True, exist_ok=True)
-                stored.write_text(resolved, encoding="utf-8")
                 self.model.lvlm.tokenizer.save_pretrained(self.output / TOKENIZER_FOLDER)
-                environment = json.dumps(describe_environment(self.world.size), indent=2)
-                (self.output / "environment.json").write_text(environment, encoding="utf-8")
             except OSError as error:
                 raise Sim4SegError(f"cannot write to {self.output}: {error.strerror}") from None
         self.world.wait()
@@ -251,22 +238,9 @@ class Trainer:
         return dict(zip(totals, summed.tolist(), strict=True))
 
     def _predict(self, batch: Batch) -> TeacherForced:
-        half = self.config.bfloat16
-        place = self.world.device.type
-        embedding = None
-        if batch.sam_embeddings is not None:
-            embedding = ImageEmbedding(batch.sam_embeddings.float())
-        with torch.autocast(place, torch.bfloat16) if half else contextlib.nullcontext():
-            output: TeacherForced = self.forward(
-                batch.lvlm_images,
-                batch.sam_images,
-                batch.sam_rows,
-                batch.text_ids,
-                batch.seg_positions,
-                batch.frames,
-                embedding,
-            )
-        return output
+        half = torch.autocast(self.world.device.type, torch.bfloat16)
+        with half if self.config.bfloat16 else contextlib.nullcontext():
+            return predict(self.forward, batch)
 
     def _check_finite(self, terms: dict[str, float], batches: Sequence[Batch]) -> None:
         bad = [name for name, value in terms.items() if not math.isfinite(value)]

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-import yaml
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.modeling.volumetric import VolumeGrounding, VolumetricConfig, VolumetricNetwork
 
-from .. import state
+from .. import run_folder, state
 from ..average import WeightAverage
-from ..environment import describe_environment
 from ..history import History
 from ..loop import learning_rate
 from ..parallel import World
@@ -106,24 +102,12 @@ class VolumetricTrainer:
         self.history = History(self.output, self.step)
 
     def _open_folder(self) -> None:
-        resolved = yaml.safe_dump(json.loads(json.dumps(dataclasses.asdict(self.config))))
-        stored = self.output / "config.yaml"
-        if (self.output / state.STATE_FILE).exists():
-            if stored.read_text(encoding="utf-8") != resolved:
-                raise Sim4SegError(
-                    f"{self.output} holds a run with another configuration; choose another output"
-                )
+        if run_folder.continues(self.output, self.config):
             saved = state.read(self.output / state.STATE_FILE)
             state.restore(saved, self.network, self.average, self.optimizer)
             self.step = saved["step"]
             return
-        try:
-            self.output.mkdir(parents=True, exist_ok=True)
-            stored.write_text(resolved, encoding="utf-8")
-            environment = json.dumps(describe_environment(1), indent=2)
-            (self.output / "environment.json").write_text(environment, encoding="utf-8")
-        except OSError as error:
-            raise Sim4SegError(f"cannot write to {self.output}: {error.strerror}") from None
+        run_folder.begin(self.output, self.config, 1)
 
     def run(self) -> None:
         """Train to the configured number of steps."""
