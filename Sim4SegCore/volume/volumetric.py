@@ -48,7 +48,7 @@ def segment_windows(
         lambda: _read_query(scout, network, query, options.scouts, pictures.worth_looking()),
     )
     looker = WindowLooker(
-        predictor, network, case, volumetric_window(case, query.text), report, options.batch
+        predictor, network, case, volumetric_window(case, shown), report, options.batch
     )
     seen = watch.measure("windows", lambda: looker.look(asked))
     cleaning = watch.measure("masks", lambda: clean(seen.mask))

@@ -105,7 +105,6 @@ def _percentile_window(voxels: NDArray[Any]) -> Window:
     return Window(float(low), float(high), "percentiles 0.5 to 99.5")
 
 
-def volumetric_window(case: VolumeCase, query: str) -> Window:
-    """As for slices; 8-bit volumes between percentiles too, which the network was taught with."""
-    window = choose_window(case, query)
-    return _percentile_window(case.voxels) if case.voxels.dtype == np.uint8 else window
+def volumetric_window(case: VolumeCase, shown: Window) -> Window:
+    """The slices' window; 8-bit volumes between percentiles, which the network was taught with."""
+    return _percentile_window(case.voxels) if case.voxels.dtype == np.uint8 else shown

@@ -177,7 +177,7 @@ def run_sliding_windows(predictor: Sim4Seg, case: VolumeCase, query: Tensor) -> 
         return drawn.mask_logits[:, None].float().sigmoid()
 
     started = CLOCK()
-    window = volumetric_window(case, QUERY)
+    window = volumetric_window(case, choose_window(case, QUERY))
     scan = torch.from_numpy(case.voxels.astype(np.float32))
     scan = ((scan - window.low) / (window.high - window.low) * 2 - 1).clamp(-1, 1)
     with torch.inference_mode(), fast_precision(network.prototypes):
@@ -204,7 +204,11 @@ def compare_windows(slices: int, side: int) -> None:
     query = torch.nn.functional.normalize(network.prototypes[:1], dim=1)
     inferer = run_sliding_windows(predictor, case, query)
     alone = WindowLooker(
-        predictor, network, case, volumetric_window(case, QUERY), lambda fraction: None
+        predictor,
+        network,
+        case,
+        volumetric_window(case, choose_window(case, QUERY)),
+        lambda fraction: None,
     )
     started = CLOCK()
     alone.look(query[0])
