@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from fakes import FakePredictor, picture
 
 from Sim4SegCore.output import result_to_dict
@@ -88,20 +89,15 @@ def test_the_embedded_model_samples_as_in_the_direct_call(embedded, tmp_path):
     query = "Is there a skin lesion? Segment it and tell me what it is."
     expected = embedded.segment(case, query, ScalingConfig(samples=3, masks=3, seed=11))
     options = Options(samples=3, masks=3, seed=11, candidates=True)
+    # As many threads as here: they decide in which order is summed, which shows in last digits.
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     with (
-        LocalService(tmp_path / "log", ["--device", "cpu"]) as service,
+        LocalService(tmp_path / "log", ["--device", "cpu"], environment=threads) as service,
         service.client() as client,
     ):
         answer = client.ask(case, query, options)
     wanted = result_to_dict(expected)
-    ours, theirs = answer.document["samples"], wanted["samples"]
-    assert {**ours, "answers": None} == {**theirs, "answers": None}
-    for said, meant in zip(ours["answers"], theirs["answers"], strict=True):
-        # Another process sums in another order, which shows in the last digit.
-        assert said == {
-            **meant,
-            "log_probability": pytest.approx(meant["log_probability"], abs=1e-5),
-        }
+    assert answer.document["samples"] == wanted["samples"]
     assert answer.document["diagnosis"] == wanted["diagnosis"]
     assert len(answer.candidates) == 3
     for ours, theirs in zip(answer.candidates, expected.samples.masks, strict=True):
