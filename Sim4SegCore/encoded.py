@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .case import Case
 from .frame import Frame
-from .modeling.segmenter import ImageEmbedding
+from .modeling.image_embedding import ImageEmbedding
 from .modeling.sim4seg import ImageTokens
 
 KEPT_VIEWS = 8

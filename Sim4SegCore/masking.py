@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .encoded import EncodedImage, Tiles
 from .frame import Frame
-from .modeling.segmenter import ImageEmbedding
+from .modeling.image_embedding import ImageEmbedding
 from .modeling.sim4seg import FramePair, Grounding, Sim4SegModel
 from .progress import Progress, Step
 from .tiling import blend, tile_frames

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from Sim4SegCore.errors import Sim4SegError
-from Sim4SegCore.modeling.segmenter import ImageEmbedding
+from Sim4SegCore.modeling.image_embedding import ImageEmbedding
 from Sim4SegCore.modeling.sim4seg import FramePair, TeacherForced
 
 from .config import TrainingConfig

@@ -165,6 +165,8 @@ class TrainingConfig:
     Attributes:
         output: the run folder; a run that was killed is continued from it.
         initial: checkpoint folder whose weights and tokenizer a new run starts from.
+        trained_parts: names of the parts of the network that are trained, such as `segmenter`, all
+            others stay as `initial` has them; empty trains all.
         more_data: further data folders whose training split is learned too, such as slices of
             volumes; validation and calibration look at `data` alone.
         drawn_masks: folder of `run.py draw`: masks that an earlier model drew where the mask of
@@ -179,6 +181,7 @@ class TrainingConfig:
 
     output: str = "runs/embedded"
     initial: str | None = None
+    trained_parts: tuple[str, ...] = ()
     data: str | None = None
     more_data: tuple[str, ...] = ()
     drawn_masks: str | None = None

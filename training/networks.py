@@ -18,7 +18,7 @@ from Sim4SegCore.modeling.build import build_compact_lvlm, build_model
 from Sim4SegCore.modeling.checkpoint import LVLM_FOLDER, load_model, resolve_folder
 from Sim4SegCore.modeling.lvlm import LVLM
 from Sim4SegCore.modeling.lvlm_loading import load_lvlm, outline_lvlm, prompt_of
-from Sim4SegCore.modeling.segmenter import load_sam_checkpoint
+from Sim4SegCore.modeling.segmenter import SAM_ENCODERS, load_sam_checkpoint
 from Sim4SegCore.modeling.sim4seg import Sim4SegConfig, Sim4SegModel
 
 from .config import LoraSettings, TrainingConfig
@@ -129,7 +129,7 @@ def _add_lora(lvlm: LVLM, settings: LoraSettings) -> Any:
 def _choose_trained(model: Sim4SegModel, config: TrainingConfig) -> None:
     """Freeze what is not trained, and what no loss ever reaches: processes wait for gradients."""
     segmenter = model.segmenter
-    if model.config.segmenter.encoder != "shared" and config.base.freeze_image_encoder:
+    if model.config.segmenter.encoder in SAM_ENCODERS and config.base.freeze_image_encoder:
         segmenter.image_encoder.requires_grad_(False)
     prompts = segmenter.prompt_encoder
     prompts.point_embeddings.requires_grad_(False)
@@ -145,10 +145,21 @@ def _choose_trained(model: Sim4SegModel, config: TrainingConfig) -> None:
         model.lvlm.vision_tower.requires_grad_(False)
     if config.base.embedding_cache is not None:
         _check_cache_is_possible(config)
+    if config.trained_parts:
+        _freeze_all_but(model, config.trained_parts)
+
+
+def _freeze_all_but(model: Sim4SegModel, parts: Sequence[str]) -> None:
+    for part in parts:
+        if not any(name.startswith(f"{part}.") for name, _ in model.named_parameters()):
+            raise Sim4SegError(f"trained_parts names {part}, which this model does not have")
+    for name, parameter in model.named_parameters():
+        if not name.startswith(tuple(f"{part}." for part in parts)):
+            parameter.requires_grad_(False)
 
 
 def _check_cache_is_possible(config: TrainingConfig) -> None:
-    if config.model.segmenter.encoder == "shared" or not config.base.freeze_image_encoder:
+    if config.model.segmenter.encoder not in SAM_ENCODERS or not config.base.freeze_image_encoder:
         raise Sim4SegError("base.embedding_cache needs a frozen image encoder of SAM's own")
     if config.sampling.geometry:
         raise Sim4SegError(
@@ -157,7 +168,7 @@ def _check_cache_is_possible(config: TrainingConfig) -> None:
 
 
 def start_from(model: Sim4SegModel, checkpoint: Path) -> list[str]:
-    """Copy a checkpoint's weights into a new model.
+    """Copy a checkpoint's weights into a new model; a segmenter of another kind starts fresh.
 
     Returns:
         names of tensors that the checkpoint does not have; they keep their fresh values.
@@ -168,8 +179,11 @@ def start_from(model: Sim4SegModel, checkpoint: Path) -> list[str]:
     initial = load_model(checkpoint)
     if initial.config.diagnoses != model.config.diagnoses:
         raise Sim4SegError(f"{checkpoint} was taught other diagnoses than these records have")
+    weights = initial.state_dict()
+    if initial.config.segmenter.encoder != model.config.segmenter.encoder:
+        weights = {n: w for n, w in weights.items() if not n.startswith("segmenter.")}
     try:
-        missing, unknown = model.load_state_dict(initial.state_dict(), strict=False)
+        missing, unknown = model.load_state_dict(weights, strict=False)
     except RuntimeError:
         raise Sim4SegError(f"{checkpoint} has other sizes than this configuration") from None
     if unknown:

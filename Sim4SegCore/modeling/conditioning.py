@@ -45,10 +45,47 @@ class QueryConditioning(nn.Module):
         self.coarse = ConditionedBlock(embed_dim, embed_dim)
         self.fine = ConditionedBlock(embed_dim // 4, embed_dim)
 
-    def steer(self, embedding: Tensor, query: Tensor) -> Tensor:
-        """Image embedding with its dense prompt (B, C, h, w), query (B, C); the same shape."""
+    def steer(self, embedding: Tensor, context: tuple[Tensor, ...], query: Tensor) -> Tensor:
+        """Image embedding with its dense prompt (B, C, h, w), query (B, C); the same shape.
+
+        Args:
+            context: empty, a shared encoder has merged its levels.
+        """
         pooled = F.avg_pool2d(embedding, 2)
         learned = self.wide(pooled, query) - pooled
         wide = F.interpolate(learned, size=embedding.shape[-2:], mode="bilinear")
         steered: Tensor = self.coarse(embedding + wide, query)
         return steered
+
+
+class ConditionedPyramid(nn.Module):
+    """Feature pyramid (Lin et al., arXiv 1612.03144) that the query steers at every level."""
+
+    def __init__(self, embed_dim: int, levels: int) -> None:
+        """
+        Args:
+            embed_dim: channels of the image embedding and of the query.
+            levels: of the embedding, from `coarse` to the deepest of `context`.
+        """
+        super().__init__()
+        self.levels = nn.ModuleList(
+            ConditionedBlock(embed_dim, embed_dim) for _ in range(levels - 1)
+        )
+        self.fine = ConditionedBlock(embed_dim // 4, embed_dim)
+
+    def steer(self, embedding: Tensor, context: tuple[Tensor, ...], query: Tensor) -> Tensor:
+        """Merge the levels downwards.
+
+        Args:
+            embedding: (B, C, h, w), with its dense prompt.
+            context: the levels above, as in `ImageEmbedding`.
+            query: (B, C).
+
+        Returns:
+            (B, C, h, w).
+        """
+        *between, merged = context
+        for features, block in zip((*reversed(between), embedding), self.levels, strict=True):
+            above = F.interpolate(merged, size=features.shape[-2:], mode="bilinear")
+            merged = block(features + above, query)
+        return merged

@@ -19,7 +19,9 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransfor
 from torch import Tensor, nn
 
 from ..errors import Sim4SegError
-from .conditioning import QueryConditioning
+from .compact_encoder import CompactEncoder
+from .conditioning import ConditionedPyramid, QueryConditioning
+from .image_embedding import ImageEmbedding
 from .vision import STRIDES
 
 SAM_ENCODERS = ("vit_b", "vit_l", "vit_h")
@@ -30,16 +32,19 @@ class SegmenterConfig:
     """Sizes of the segmenter; the defaults are the embedded model's.
 
     Attributes:
-        encoder: `shared` takes the features of the LVLM's vision tower; `vit_b`, `vit_l` and
-            `vit_h` are segment-anything's (and bring that library's sizes).
+        encoder: `compact` is a small one of its own, whose levels the query steers; `shared`
+            takes the features of the LVLM's vision tower; `vit_b`, `vit_l` and `vit_h` are
+            segment-anything's (and bring that library's sizes).
         image_size: side of the padded square input in pixels.
         embedding_stride: pixels of the input per cell of the image embedding.
         embed_dim: channels of embedding and prompts.
-        query_conditioning: [SEG] steers convolutions before SAM's decoder, which its published
-            weights do not have.
+        query_conditioning: [SEG] steers convolutions between a shared encoder and SAM's decoder,
+            which its published weights do not have.
+        compact_channels: of the compact encoder's stages, at strides 4, 8, 16 and 32.
+        compact_depths: residual blocks of each.
     """
 
-    encoder: Literal["shared", "vit_b", "vit_l", "vit_h"] = "shared"
+    encoder: Literal["compact", "shared", "vit_b", "vit_l", "vit_h"] = "shared"
     image_size: int = 256
     embedding_stride: int = 4
     embed_dim: int = 128
@@ -50,6 +55,8 @@ class SegmenterConfig:
     iou_head_hidden_dim: int = 128
     num_multimask_outputs: int = 3
     query_conditioning: bool = False
+    compact_channels: tuple[int, ...] = (32, 64, 96, 128)
+    compact_depths: tuple[int, ...] = (1, 2, 2, 1)
 
     @classmethod
     def for_sam(cls, encoder: Literal["vit_b", "vit_l", "vit_h"]) -> SegmenterConfig:
@@ -67,42 +74,6 @@ class SegmenterConfig:
     def prompt_size(self) -> int:
         """Side of the mask-prompt grid and of the low-resolution masks."""
         return 4 * (self.image_size // self.embedding_stride)
-
-
-@dataclass
-class ImageEmbedding:
-    """What the mask decoder reads of an image.
-
-    Attributes:
-        coarse: (B, C, h, w), SAM's image embedding.
-        fine: (B, C / 4, 2h, 2w), added half-way up the decoder's upscaling, where thin
-            structures live (after SAM 2, arXiv 2408.00714); None with SAM's own ViT.
-    """
-
-    coarse: Tensor
-    fine: Tensor | None = None
-
-    @classmethod
-    def stack(cls, parts: list[ImageEmbedding]) -> ImageEmbedding:
-        """Embeddings one after the other in one batch."""
-        fine = [part.fine for part in parts if part.fine is not None]
-        return cls(
-            torch.cat([part.coarse for part in parts]),
-            torch.cat(fine) if len(fine) == len(parts) else None,
-        )
-
-    def rows(self, rows: slice) -> ImageEmbedding:
-        """Some rows of the batch."""
-        return ImageEmbedding(self.coarse[rows], None if self.fine is None else self.fine[rows])
-
-    def with_rows(self, rows: Tensor, other: ImageEmbedding) -> ImageEmbedding:
-        """The same with some rows of the batch taken from another batch."""
-        fine = None
-        if self.fine is not None and other.fine is not None:
-            fine = self.fine.index_copy(0, rows, other.fine.to(self.fine.dtype))
-        return ImageEmbedding(
-            self.coarse.index_copy(0, rows, other.coarse.to(self.coarse.dtype)), fine
-        )
 
 
 @dataclass
@@ -134,7 +105,7 @@ class PairedMaskDecoder(MaskDecoder):
         transformer: nn.Module,
         num_multimask_outputs: int = 3,
         iou_head_hidden_dim: int = 256,
-        conditioning: QueryConditioning | None = None,
+        conditioning: QueryConditioning | ConditionedPyramid | None = None,
     ) -> None:
         super().__init__(
             transformer_dim=transformer_dim,
@@ -151,11 +122,14 @@ class PairedMaskDecoder(MaskDecoder):
         sparse_prompt_embeddings: Tensor,
         dense_prompt_embeddings: Tensor,
         fine_embeddings: Tensor | None = None,
+        context: tuple[Tensor, ...] = (),
         query: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """All masks and IoU estimates; shapes as in `SegmenterOutput`.
 
         Args:
+            fine_embeddings: as in `ImageEmbedding`.
+            context: as in `ImageEmbedding`.
             query: (B, C) that steers the image, where there is conditioning.
         """
         batch = len(sparse_prompt_embeddings)
@@ -163,7 +137,7 @@ class PairedMaskDecoder(MaskDecoder):
         tokens = torch.cat([own_tokens.expand(batch, -1, -1), sparse_prompt_embeddings], dim=1)
         source = image_embeddings + dense_prompt_embeddings
         if self.conditioning is not None and query is not None:
-            source = self.conditioning.steer(source, query)
+            source = self.conditioning.steer(source, context, query)
         states, source = self.transformer(source, image_pe.expand(batch, -1, -1, -1), tokens)
         source = source.transpose(1, 2).unflatten(2, dense_prompt_embeddings.shape[-2:])
         upscaled = self._upscale(source, fine_embeddings, query)
@@ -258,6 +232,7 @@ class Segmenter(nn.Module):
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense.expand(batch, -1, -1, -1),
             fine_embeddings=image_embedding.fine,
+            context=image_embedding.context,
             query=seg_embedding[:, -1] if seg_embedding.shape[1] else None,
         )
         return SegmenterOutput(masks, iou)
@@ -271,17 +246,7 @@ def build_segmenter(config: SegmenterConfig, stage_channels: list[int] | None) -
         stage_channels: of the shared vision tower; None with a ViT of its own.
     """
     grid = config.image_size // config.embedding_stride
-    if config.encoder == "shared":
-        if stage_channels is None:
-            raise Sim4SegError(
-                "the segmenter is set to share the vision tower's features, but this LVLM's tower "
-                "gives none; set segmenter.encoder to vit_b, vit_l or vit_h"
-            )
-        image_encoder: nn.Module = CompactNeck(
-            stage_channels, config.embed_dim, config.embedding_stride
-        )
-    else:
-        image_encoder = sam_model_registry[config.encoder]().image_encoder
+    image_encoder = _build_image_encoder(config, stage_channels)
     prompt_encoder = PromptEncoder(
         embed_dim=config.embed_dim,
         image_embedding_size=(grid, grid),
@@ -298,9 +263,33 @@ def build_segmenter(config: SegmenterConfig, stage_channels: list[int] | None) -
         ),
         num_multimask_outputs=config.num_multimask_outputs,
         iou_head_hidden_dim=config.iou_head_hidden_dim,
-        conditioning=QueryConditioning(config.embed_dim) if config.query_conditioning else None,
+        conditioning=_build_conditioning(config),
     )
     return Segmenter(config, image_encoder, prompt_encoder, mask_decoder)
+
+
+def _build_image_encoder(config: SegmenterConfig, stage_channels: list[int] | None) -> nn.Module:
+    width, stride = config.embed_dim, config.embedding_stride
+    if config.encoder == "compact":
+        return CompactEncoder(config.compact_channels, config.compact_depths, width, stride)
+    if config.encoder == "shared":
+        if stage_channels is None:
+            raise Sim4SegError(
+                "the segmenter is set to share the vision tower's features, but this LVLM's tower "
+                "gives none; set segmenter.encoder to compact, vit_b, vit_l or vit_h"
+            )
+        return CompactNeck(stage_channels, width, stride)
+    image_encoder: nn.Module = sam_model_registry[config.encoder]().image_encoder
+    return image_encoder
+
+
+def _build_conditioning(
+    config: SegmenterConfig,
+) -> QueryConditioning | ConditionedPyramid | None:
+    if config.encoder == "compact":
+        levels = len(STRIDES) - STRIDES.index(config.embedding_stride)
+        return ConditionedPyramid(config.embed_dim, levels)
+    return QueryConditioning(config.embed_dim) if config.query_conditioning else None
 
 
 def load_sam_checkpoint(segmenter: Segmenter, path: str | Path) -> None:

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from ..frame import Frame, content_mask, relative_affine
 from ..scaling_config import Calibration, ScalingConfig
 from .evidence import EvidenceHeads
+from .image_embedding import ImageEmbedding
 from .layers import two_layers
 from .lvlm import LVLM, LVLMConfig, VisionOutput
 from .rvls2m import RVLS2M, MaskPrompt, RVLS2MConfig
-from .segmenter import ImageEmbedding, Segmenter, SegmenterConfig
+from .segmenter import Segmenter, SegmenterConfig
 
 if TYPE_CHECKING:
     from .volumetric_source import VolumetricSource
@@ -206,7 +207,8 @@ class Sim4SegModel(nn.Module):
         pixels = (images - mean) / std
         if content is not None:
             pixels = pixels * _shown(content.to(pixels.device), pixels.shape[-1])
-        return ImageEmbedding(self.segmenter.image_encoder(pixels.to(self.device, dtype)))
+        encoded = self.segmenter.image_encoder(pixels.to(self.device, dtype))
+        return encoded if isinstance(encoded, ImageEmbedding) else ImageEmbedding(encoded)
 
     def _embeddings_of_rows(
         self, images: Tensor | None, rows: Tensor | None, vision: VisionOutput, content: Tensor

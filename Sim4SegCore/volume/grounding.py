@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ..modeling.answer import OPENING, SEG_TOKEN
+from ..modeling.image_embedding import ImageEmbedding
 from ..modeling.precision import fast_precision
-from ..modeling.segmenter import ImageEmbedding
 from ..modeling.sim4seg import FramePair, Grounding, ImageTokens, Sim4SegModel
 from .slices import SlicePictures
 

@@ -23,8 +23,8 @@ from Sim4SegCore import Case, Sim4Seg
 from Sim4SegCore.encoded import EncodedImage
 from Sim4SegCore.examples import draw_phantom
 from Sim4SegCore.modeling.answer import OPENING
+from Sim4SegCore.modeling.image_embedding import ImageEmbedding
 from Sim4SegCore.modeling.sampling import CHUNK, Branches
-from Sim4SegCore.modeling.segmenter import ImageEmbedding
 from Sim4SegCore.modeling.sim4seg import FramePair
 
 QUERY = "Is there a skin lesion? Segment it and tell me what it is."

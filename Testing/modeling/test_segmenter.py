@@ -27,8 +27,8 @@ from torch import Tensor
 
 from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.frame import Frame
+from Sim4SegCore.modeling.image_embedding import ImageEmbedding
 from Sim4SegCore.modeling.segmenter import (
-    ImageEmbedding,
     PairedMaskDecoder,
     Segmenter,
     SegmenterConfig,
@@ -297,7 +297,7 @@ def test_the_query_steers_the_image_once_that_was_trained() -> None:
         for block in steered.mask_decoder.conditioning.children():
             block.second.weight.normal_()
     conditioning = steered.mask_decoder.conditioning
-    seen = [conditioning.steer(image.coarse, query[:, 0]) for query in (first, second)]
+    seen = [conditioning.steer(image.coarse, (), query[:, 0]) for query in (first, second)]
     assert (seen[0] - image.coarse).abs().max() > 0.1
     assert (seen[0] - seen[1]).abs().max() > 0.1
     assert (

@@ -79,6 +79,21 @@ def test_numbers_that_cannot_be_are_refused_by_name(serve, wrong):
     assert problem["action"]
 
 
+def numbers_in(values):
+    if isinstance(values, dict | list):
+        parts = values.values() if isinstance(values, dict) else values
+        return [number for part in parts for number in numbers_in(part)]
+    return [values] if isinstance(values, int | float) else []
+
+
+def without_numbers(values):
+    if isinstance(values, dict):
+        return {key: without_numbers(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return [without_numbers(value) for value in values]
+    return None if isinstance(values, int | float) else values
+
+
 @pytest.mark.slow
 def test_the_embedded_model_samples_as_in_the_direct_call(embedded, tmp_path):
     from Sim4SegCore import Case
@@ -97,7 +112,9 @@ def test_the_embedded_model_samples_as_in_the_direct_call(embedded, tmp_path):
     ):
         answer = client.ask(case, query, options)
     wanted = result_to_dict(expected)
-    assert_close(answer.document["samples"], wanted["samples"])
+    ours, theirs = answer.document["samples"], wanted["samples"]
+    assert without_numbers(ours) == without_numbers(theirs)
+    assert numbers_in(ours) == pytest.approx(numbers_in(theirs), abs=2e-6)
     assert answer.document["diagnosis"] == wanted["diagnosis"]
     assert len(answer.candidates) == 3
     for ours, theirs in zip(answer.candidates, expected.samples.masks, strict=True):

@@ -26,7 +26,8 @@ def run(options: argparse.Namespace) -> None:
     from ..evaluation.scaling_plot import scaling_figure, trust_figure
 
     predictor, records, folder = load_evaluated(options)
-    rows = evaluate_scaling(ungated(predictor), records, folder, options.seed)
+    threshold = predictor.model.config.presence_threshold
+    rows = evaluate_scaling(ungated(predictor), records, folder, threshold, options.seed)
     table = scaling_table(rows)
     print(table)
     if options.to is not None:

@@ -34,7 +34,8 @@ ESTIMATE: MaskChoice = "estimated IoU"
 AGREEMENT: MaskChoice = "agreement"
 TEXT: MaskChoice = "text"
 VOTE, ORACLE = "vote", "oracle"
-MASK_WAYS = (CONSENSUS, ESTIMATE, AGREEMENT, TEXT, ORACLE)
+CHOICES = (CONSENSUS, ESTIMATE, AGREEMENT, TEXT)
+MASK_WAYS = (*CHOICES, ORACLE)
 ANSWER_WAYS = (VOTE, ORACLE)
 UNNAMED = "not given"
 EVERYTHING = "mean over sets"
@@ -67,13 +68,16 @@ class ScaledRow:
     """One question under every way of combining.
 
     Attributes:
-        masks: IoU by way and n; empty without a true mask.
+        masks: IoU by way and n, whatever the presence score says; empty without a true mask.
+        false_masks: 1.0 where something is drawn although nothing is there, by way and n, after
+            the presence score; empty if the target is there.
         answers: 1.0 where the diagnosis is right, by way and m; empty without a known one.
     """
 
     dataset: str
     cluster: str
     masks: dict[Score, float] = field(default_factory=dict)
+    false_masks: dict[Score, float] = field(default_factory=dict)
     answers: dict[Score, float] = field(default_factory=dict)
     trust: Trust | None = None
 
@@ -89,12 +93,17 @@ class ScaledMean:
 
 
 def evaluate_scaling(
-    predictor: Sim4Seg, records: Sequence[Record], folder: Path, seed: int = 0
+    predictor: Sim4Seg,
+    records: Sequence[Record],
+    folder: Path,
+    presence_threshold: float,
+    seed: int = 0,
 ) -> list[ScaledRow]:
     """Answer every question of an ungated predictor in every way.
 
     Args:
         folder: holds the images and masks that the records name.
+        presence_threshold: below it the model that users have draws nothing.
 
     Raises:
         Sim4SegError: if an image or mask cannot be read.
@@ -108,10 +117,15 @@ def evaluate_scaling(
             full = ScalingConfig(COUNTS[-1], COUNTS[-1], seed=seed, stop_early=False)
             result = predictor.ask(query, full)
             cluster = f"{record.dataset}/{record.group or record.id}"
-            masks = {} if truth is None else _mask_scores(predictor, query, result, truth)
+            masks, false_masks = {}, {}
+            if truth is not None:
+                masks = _mask_scores(predictor, query, result, truth)
+            elif not record.is_present(target):
+                is_shown = result.findings[0].confidence >= presence_threshold
+                false_masks = _false_masks(predictor, query, result, is_shown)
             answers = {} if record.diagnosis is None else _answer_scores(result, record.diagnosis)
             trust = _trust(result, record.diagnosis, truth)
-            rows.append(ScaledRow(record.dataset, cluster, masks, answers, trust))
+            rows.append(ScaledRow(record.dataset, cluster, masks, false_masks, answers, trust))
     return rows
 
 
@@ -130,23 +144,38 @@ def _trust(result: Result, diagnosis: str | None, truth: NDArray[np.bool_] | Non
 def _mask_scores(
     predictor: Sim4Seg, query: str, result: Result, truth: NDArray[np.bool_]
 ) -> dict[Score, float]:
+    scores = {
+        score: iou(mask, truth) for score, mask in _combined(predictor, query, result).items()
+    }
+    ious = [iou(candidate.mask, truth) for candidate in result.samples.masks]
+    return scores | {(ORACLE, count): max(ious[:count]) for count in COUNTS}
+
+
+def _false_masks(
+    predictor: Sim4Seg, query: str, result: Result, is_shown: bool
+) -> dict[Score, float]:
+    if not is_shown:
+        return {(way, count): 0.0 for way in CHOICES for count in COUNTS}
+    combined = _combined(predictor, query, result)
+    return {score: float(mask.any()) for score, mask in combined.items()}
+
+
+def _combined(predictor: Sim4Seg, query: str, result: Result) -> dict[Score, NDArray[np.bool_]]:
+    """The mask of every way that needs no truth."""
     drawn = result.samples.masks
-    ious = [iou(candidate.mask, truth) for candidate in drawn]
-    scores: dict[Score, float] = {}
+    masks: dict[Score, NDArray[np.bool_]] = {}
     for count in COUNTS:
-        some = slice(0, count)
-        agreement = mean_agreement([torch.from_numpy(c.mask) for c in drawn[some]])
-        estimates = [candidate.estimated_iou for candidate in drawn[some]]
-        scores[ESTIMATE, count] = ious[estimates.index(max(estimates))]
-        scores[AGREEMENT, count] = ious[agreement.index(max(agreement))]
-        scores[ORACLE, count] = max(ious[some])
+        some = drawn[:count]
+        agreement = mean_agreement([torch.from_numpy(candidate.mask) for candidate in some])
+        estimates = [candidate.estimated_iou for candidate in some]
+        masks[ESTIMATE, count] = some[estimates.index(max(estimates))].mask
+        masks[AGREEMENT, count] = some[agreement.index(max(agreement))].mask
         for way in (CONSENSUS, TEXT):
-            fused = ious[0]
-            if len(ious[some]) > 1:
+            masks[way, count] = some[0].mask
+            if len(some) > 1:
                 asked = predictor.ask(query, ScalingConfig(1, count, choice=way))
-                fused = iou(asked.findings[0].mask, truth)
-            scores[way, count] = fused
-    return scores
+                masks[way, count] = asked.findings[0].mask
+    return masks
 
 
 def _answer_scores(result: Result, truth: str) -> dict[Score, float]:
@@ -165,7 +194,7 @@ def summarise_scaling(rows: Sequence[ScaledRow], kind: str) -> dict[str, dict[Sc
     """Means by set and over sets, each against the single pass.
 
     Args:
-        kind: `masks` or `answers`.
+        kind: `masks`, `false_masks` or `answers`.
     """
     groups: dict[str, list[ScaledRow]] = defaultdict(list)
     for row in rows:
@@ -209,6 +238,7 @@ def scaling_table(rows: Sequence[ScaledRow]) -> str:
     blocks = []
     for kind, title, ways in (
         ("masks", "Mean IoU (ungated), n masks", MASK_WAYS),
+        ("false_masks", "Masks of nothing (gated), n masks", CHOICES),
         ("answers", "Accuracy of the diagnosis, m answers", ANSWER_WAYS),
     ):
         table = summarise_scaling(rows, kind)

@@ -22,6 +22,7 @@ from .plots import (
 from .scaling import (
     AGREEMENT,
     ANSWER_WAYS,
+    CHOICES,
     CONSENSUS,
     COUNTS,
     ESTIMATE,
@@ -46,9 +47,10 @@ STYLES = {
 
 def scaling_figure(rows: Sequence[ScaledRow]) -> Figure:
     """Mean over sets, with 95 % intervals of the way that is used."""
-    figure = Figure(figsize=(9.4, 4.2), dpi=DPI, layout="constrained")
-    masks, answers = figure.subplots(1, 2)
+    figure = Figure(figsize=(13.4, 4.2), dpi=DPI, layout="constrained")
+    masks, false_masks, answers = figure.subplots(1, 3)
     _draw(masks, rows, "masks", MASK_WAYS, CONSENSUS, "masks n", "mean IoU, ungated")
+    _draw(false_masks, rows, "false_masks", CHOICES, CONSENSUS, "masks n", "masks of nothing")
     _draw(answers, rows, "answers", ANSWER_WAYS, VOTE, "answers m", "accuracy of the diagnosis")
     return figure
 

@@ -7,8 +7,10 @@ from training import run
 from training.evaluation import mask_confidence_error, mean_accuracy, surprise
 from training.evaluation.scaling import (
     ANSWER_WAYS,
+    CHOICES,
     CONSENSUS,
     COUNTS,
+    ESTIMATE,
     EVERYTHING,
     MASK_WAYS,
     ORACLE,
@@ -28,7 +30,7 @@ def scaled(dataset: str, cluster: str, gain: float) -> ScaledRow:
         masks[CONSENSUS, count] = 0.5 + gain
         masks[ORACLE, count] = 0.9
     answers = {(way, count): 1.0 for way in ANSWER_WAYS for count in COUNTS}
-    return ScaledRow(dataset, cluster, masks, answers)
+    return ScaledRow(dataset, cluster, masks, answers=answers)
 
 
 ROWS = [scaled("BUSI", f"b{n}", 0.1) for n in range(6)] + [
@@ -60,8 +62,24 @@ def test_the_table_marks_what_is_more_than_chance():
     assert "vote 8" in table
 
 
+def test_masks_of_nothing_are_told_for_every_way_that_a_user_can_choose():
+    drawn = {(way, count): 0.0 for way in CHOICES for count in COUNTS}
+    drawn |= {(ESTIMATE, 4): 1.0, (ESTIMATE, 8): 1.0}
+    empty = dict.fromkeys(drawn, 0.0)
+    rows = [ScaledRow("LGG", str(n), false_masks=drawn if n else empty) for n in range(4)]
+    means = summarise_scaling([*ROWS, *rows], "false_masks")
+    assert list(means) == ["LGG", EVERYTHING]
+    assert means["LGG"][ESTIMATE, 4].value == 0.75
+    assert means["LGG"][CONSENSUS, 8].value == 0
+    title, _, head, _, lgg, _ = scaling_table(rows).splitlines()
+    assert title.startswith("Masks of nothing")
+    assert "oracle" not in head
+    assert lgg.startswith("| LGG | 0.000 | +0.000 |")
+    assert "+0.750" in lgg
+
+
 def test_questions_without_truth_are_left_out():
-    rows = [ScaledRow("ISIC", "i", {}, ROWS[0].answers), *ROWS]
+    rows = [ScaledRow("ISIC", "i", answers=ROWS[0].answers), *ROWS]
     assert "ISIC" not in summarise_scaling(rows, "masks")
     assert "ISIC" in summarise_scaling(rows, "answers")
     assert scaling_table([]) == ""
