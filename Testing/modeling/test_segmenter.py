@@ -11,6 +11,7 @@ import torch
 from segment_anything import SamPredictor
 from segment_anything.modeling import MaskDecoder, Sam, TwoWayTransformer
 from tiny import (
+    OWN_ENCODER,
     OWN_VIT,
     QUERY,
     SHARED_ENCODER,
@@ -303,3 +304,55 @@ def test_the_query_steers_the_image_once_that_was_trained() -> None:
     assert (
         steered(image, first, None).mask_logits - plain(image, first, None).mask_logits
     ).abs().max() > 1e-3
+
+
+@pytest.fixture
+def own_encoder() -> Segmenter:
+    """Trained, as far as it matters here: its conditioned blocks do something."""
+    torch.manual_seed(0)
+    segmenter = build_segmenter(OWN_ENCODER, None).eval().requires_grad_(False)
+    for block in (
+        *segmenter.mask_decoder.conditioning.levels,
+        segmenter.mask_decoder.conditioning.fine,
+    ):
+        block.second.weight.normal_(std=0.2)
+    return segmenter
+
+
+def test_the_own_encoder_gives_every_level(own_encoder: Segmenter) -> None:
+    embedding = own_encoder.image_encoder(random(2, 3, SIDE, SIDE))
+    width = OWN_ENCODER.embed_dim
+    assert embedding.coarse.shape == (2, width, SIDE // 8, SIDE // 8)
+    assert embedding.fine.shape == (2, width // 4, SIDE // 4, SIDE // 4)
+    assert [tuple(level.shape[1:]) for level in embedding.context] == [
+        (width, SIDE // 16, SIDE // 16),
+        (width, SIDE // 32, SIDE // 32),
+    ]
+
+
+def test_the_query_steers_every_level_of_the_own_encoder(own_encoder: Segmenter) -> None:
+    embedding = own_encoder.image_encoder(random(1, 3, SIDE, SIDE))
+    steer, width = own_encoder.mask_decoder.conditioning.steer, OWN_ENCODER.embed_dim
+    one, other = random(1, width, seed=2), random(1, width, seed=3)
+    seen = steer(embedding.coarse, embedding.context, one)
+    assert (seen - steer(embedding.coarse, embedding.context, other)).abs().max() > 0.1
+    for number in range(len(embedding.context)):
+        changed = list(embedding.context)
+        changed[number] = changed[number] + 1
+        assert (seen - steer(embedding.coarse, tuple(changed), one)).abs().max() > 0.1
+
+
+def test_batches_of_the_own_encoder_are_made_and_cut(own_encoder: Segmenter) -> None:
+    images = random(3, 3, SIDE, SIDE)
+    seg, prompt = random(3, 1, OWN_ENCODER.embed_dim), random(3, 1, SIDE // 2, SIDE // 2)
+    singles = [own_encoder.image_encoder(images[n : n + 1]) for n in range(3)]
+    both = ImageEmbedding.stack(singles[:2])
+    swapped = both.with_rows(torch.tensor([0]), singles[2])
+    for embedding, order in ((both, (0, 1)), (swapped, (2, 1)), (swapped.rows(slice(1, 2)), (1,))):
+        rows = list(order)
+        given = own_encoder(embedding, seg[rows], prompt[rows])
+        for place, n in enumerate(order):
+            alone = own_encoder(singles[n], seg[n : n + 1], prompt[n : n + 1])
+            torch.testing.assert_close(
+                given.mask_logits[place], alone.mask_logits[0], atol=1e-4, rtol=1e-4
+            )

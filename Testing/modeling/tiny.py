@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -54,6 +55,13 @@ OWN_VIT = SegmenterConfig(
 )
 SHARED_ENCODER = SegmenterConfig(
     image_size=SIDE, embed_dim=32, transformer_mlp_dim=32, iou_head_hidden_dim=16
+)
+OWN_ENCODER = replace(
+    SHARED_ENCODER,
+    encoder="compact",
+    embedding_stride=8,
+    compact_channels=(16, 16, 16, 24),
+    compact_depths=(1, 1, 1, 1),
 )
 COMPACT = CompactLVLMConfig(
     stage_channels=(8, 16, 16, 16),
@@ -232,12 +240,15 @@ def small_sam_registered() -> Iterator[None]:
 
 
 def compact_model(
-    diagnoses: tuple[str, ...] = DIAGNOSES, seed: int = 0, **options: object
+    diagnoses: tuple[str, ...] = DIAGNOSES,
+    seed: int = 0,
+    segmenter: SegmenterConfig = SHARED_ENCODER,
+    **options: object,
 ) -> Sim4SegModel:
-    """The embedded model's architecture, its vision tower shared with the segmenter."""
+    """The compact LVLM; unless told otherwise, it shares its vision tower with the segmenter."""
     config = Sim4SegConfig(
         lvlm=LVLMConfig(image_size=SIDE),
-        segmenter=SHARED_ENCODER,
+        segmenter=segmenter,
         diagnoses=diagnoses,
         **options,  # type: ignore[arg-type]
     )
@@ -261,15 +272,17 @@ def model_from_folder(
 
 
 def build(kind: str, folder: Path) -> Sim4SegModel:
-    """A model of one of the three families that `KINDS` names."""
+    """A model of one of the families that `KINDS` names."""
     if kind == "compact":
         return compact_model()
+    if kind == "own_encoder":
+        return compact_model(segmenter=OWN_ENCODER)
     if kind == "llava":
         return model_from_folder(write_llava(folder), PromptStyle())
     return model_from_folder(write_qwen2_vl(folder), QWEN_PROMPT)
 
 
-KINDS = ("compact", "llava", "qwen2_vl")
+KINDS = ("compact", "own_encoder", "llava", "qwen2_vl")
 
 
 def picture(seed: int, height: int = 40, width: int = 120) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from Sim4SegCore import Sim4Seg
 from Sim4SegCore.errors import Sim4SegError
-from Sim4SegCore.modeling.checkpoint import load_model
+from Sim4SegCore.modeling.checkpoint import load_model, save_model
 from training import run
 from training.config import load_config
 from training.evaluation import Row, auroc, mean_over_sets, presence_threshold, summarise
@@ -59,6 +59,34 @@ def test_training_lowers_the_loss(tiny_overrides):
     batch = trainer.dataset[0]
     losses = [trainer.train_step(batch)["total"] for _ in range(40)]
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+def test_the_segmenter_is_trained_beside_an_lvlm_that_stays(tiny_overrides, tmp_path):
+    wide = [*tiny_overrides, "model.segmenter.embed_dim=32"]
+    first = Trainer(load_config(None, wide))
+    save_model(first.model, tmp_path / "first")
+    own = [
+        f"initial={tmp_path / 'first'}",
+        f"output={tmp_path / 'second'}",
+        "trained_parts=[segmenter]",
+        "model.segmenter.encoder=compact",
+        "model.segmenter.compact_channels=[16, 16, 16, 16]",
+    ]
+    trainer = Trainer(load_config(None, [*wide, *own]))
+    before = {n: p.clone() for n, p in trainer.model.named_parameters()}
+    trainer.run()
+    changed = {n for n, p in trainer.model.named_parameters() if not torch.equal(p, before[n])}
+    assert any(name.startswith("segmenter.image_encoder.stages.") for name in changed)
+    assert all(name.startswith("segmenter.") for name in changed)
+    kept = dict(first.model.named_parameters())
+    for name, parameter in trainer.model.named_parameters():
+        if not name.startswith("segmenter."):
+            torch.testing.assert_close(parameter, kept[name], atol=1e-2, rtol=1e-3)
+
+
+def test_a_part_that_does_not_exist_cannot_be_trained(tiny_overrides):
+    with pytest.raises(Sim4SegError, match="trained_parts names decoder"):
+        Trainer(load_config(None, [*tiny_overrides, "trained_parts=[decoder]"]))
 
 
 def test_batches_are_the_same_whoever_makes_them(tiny_overrides):
