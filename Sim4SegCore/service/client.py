@@ -233,7 +233,8 @@ class Client:
 
         Args:
             image: one that will be asked about again is best prepared.
-            options: with the mode `slices`, the answer is about the volume as a whole.
+            options: with the modes `slices` and `volume`, the answer is about the volume as a
+                whole.
 
         Raises:
             ServiceError: if it cannot be answered.

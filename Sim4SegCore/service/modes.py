@@ -16,17 +16,24 @@ from .problems import refuse
 from .protocol import JobRequest, Mode
 
 
-def slice_options(request: JobRequest) -> SliceOptions:
+def volume_options(request: JobRequest) -> SliceOptions:
     """How a job wants a volume taken apart."""
-    asked = {name: getattr(request, name) for name in _FIELDS["slices"]}
-    return SliceOptions(**{name: value for name, value in asked.items() if value is not None})
+    mode = mode_of(request)
+    asked = {name: getattr(request, name) for name in _FIELDS[mode]}
+    given = {name: value for name, value in asked.items() if value is not None}
+    return SliceOptions(mode=mode, **given)
 
 
-VOLUMETRIC: dict[Mode, Callable[[JobRequest], SliceOptions]] = {"slices": slice_options}
+VOLUMETRIC: dict[Mode, Callable[[JobRequest], SliceOptions]] = {
+    "slices": volume_options,
+    "volume": volume_options,
+}
 _SCALING = ("samples", "masks", "seed")
+_TAKING_APART = ("axis", "scouts", "key_slices")
 _FIELDS: dict[Mode, tuple[str, ...]] = {
     "slice": ("slice", *_SCALING),
-    "slices": ("axis", "scouts", "key_slices"),
+    "slices": _TAKING_APART,
+    "volume": _TAKING_APART,
 }
 MODES: tuple[Mode, ...] = ("slice", *VOLUMETRIC)
 
@@ -47,15 +54,13 @@ def check(request: JobRequest, image: StoredImage) -> None:
     """Refuse what cannot be answered before it waits for its turn.
 
     Raises:
-        ServiceProblemError: if the mode is not known, or does not go with a field or the image.
+        ServiceProblemError: if the mode does not go with a field or the image.
         Sim4SegError: if the model cannot look at the image.
     """
     mode = mode_of(request)
-    if mode not in MODES:
-        raise refuse("unsupported", f"mode: this service has {', '.join(MODES)}.")
     for other, fields in _FIELDS.items():
         for name in fields:
-            if other != mode and getattr(request, name) is not None:
+            if name not in _FIELDS[mode] and getattr(request, name) is not None:
                 raise refuse(
                     "invalid", f"{name}: it belongs to the mode {other}; leave it out with {mode}."
                 )

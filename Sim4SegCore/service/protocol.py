@@ -179,7 +179,7 @@ class JobRequest:
         samples, masks, seed: see `ScalingConfig`; only with the mode `slice`; None is as the
             model says.
         candidates: whether the masks that were combined come with the result.
-        axis, scouts, key_slices: see `volume.SliceOptions`; only with the mode `slices`.
+        axis, scouts, key_slices: see `volume.SliceOptions`; only with `slices` and `volume`.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -282,8 +282,8 @@ class ResultMessage:
     """A finished job.
 
     Attributes:
-        result: exactly result.json, see `output.result_to_dict` and, of the mode `slices`,
-            `volume.output.volume_result_to_dict`.
+        result: exactly result.json, see `output.result_to_dict` and, of the modes `slices` and
+            `volume`, `volume.output.volume_result_to_dict`.
         masks: bool of each finding, in the order of `result["findings"]`: (1, rows, columns) of a
             slice, (slices, rows, columns) of a volume.
         similarity: float32 or uint8 (255 is 1) (1, rows, columns), if asked for; None of a volume.

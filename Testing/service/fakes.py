@@ -89,7 +89,7 @@ class FakePredictor:
             case=volume,
             query=Query(query),
             diagnosis=diagnosis,
-            reasoning=label,
+            reasoning=f"{label}, in {options.mode}",
             findings=(Finding("bright", True, 0.9, mask, measure_volume(mask, volume, 1)),),
             model=ModelIdentity(self.name, "00", "1"),
             view=view,

@@ -338,8 +338,8 @@ def test_eight_clients_get_their_own_answers_in_turn(serve):
 
 def test_the_service_says_which_modes_it_has_and_refuses_others(serve):
     with serve().client() as client:
-        assert client.health().modes == ["slice", "slices"]
+        assert client.health().modes == ["slice", "slices", "volume"]
         client.ask(picture(), "One slice?", Options(mode="slice"))
         with pytest.raises(ServiceError, match="mode") as refused:
-            client.ask(picture(), "All at once?", Options(mode="volume"))
-    assert refused.value.problem.code == "unsupported"
+            client.ask(picture(), "All at once?", Options(mode="movie"))
+    assert refused.value.problem.code == "invalid"

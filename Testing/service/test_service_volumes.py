@@ -27,13 +27,14 @@ SLICES = Options(mode="slices")
         ({}, SliceOptions()),
         ({"axis": "sagittal"}, SliceOptions(axis="sagittal")),
         ({"axis": "j", "scouts": 2, "key_slices": 1}, SliceOptions("j", scouts=2, key_slices=1)),
+        ({"mode": "volume", "scouts": 3}, SliceOptions(mode="volume", scouts=3)),
     ],
 )
 def test_answers_equal_the_direct_call(serve, more, meant):
     volume = scan()
     expected = FakePredictor().segment_volume(volume, "Is there a tumor?", meant)
     with serve().client() as client:
-        answer = client.ask(volume, "Is there a tumor?", Options(mode="slices", **more))
+        answer = client.ask(volume, "Is there a tumor?", Options(**{"mode": "slices", **more}))
     assert answer.document == volume_result_to_dict(expected)
     assert len(answer.masks) == 1 and np.array_equal(answer.masks[0], expected.mask)
     assert (answer.slice, answer.similarity, answer.candidates) == (0, None, None)
@@ -153,7 +154,7 @@ def test_those_who_wait_behind_a_volume_are_told_how_long(serve):
         ({"mode": "slices", "key_slices": 0}, "invalid", "key_slices: "),
         ({"mode": "slices", "scouts": 1000}, "invalid", "scouts: "),
         ({"mode": "movie"}, "invalid", "mode: "),
-        ({"mode": "volume"}, "unsupported", "mode: this service has slice, slices."),
+        ({"mode": "volume", "masks": 2}, "invalid", "masks: it belongs to the mode slice;"),
     ],
     ids=str,
 )
@@ -225,7 +226,8 @@ def test_eight_clients_with_volumes_of_different_sizes_get_their_own_answers(ser
 
 
 @pytest.mark.slow
-def test_the_embedded_model_segments_a_volume_as_in_the_direct_call(embedded, tmp_path):
+@pytest.mark.parametrize("mode", ["slices", "volume"])
+def test_the_embedded_model_segments_a_volume_as_in_the_direct_call(embedded, tmp_path, mode):
     from Sim4SegCore import Geometry
     from Sim4SegCore.examples import draw_phantom
     from Sim4SegCore.service import LocalService
@@ -234,7 +236,8 @@ def test_the_embedded_model_segments_a_volume_as_in_the_direct_call(embedded, tm
     voxels = np.stack([np.roll(grey, 4 * step, 0) for step in range(10)]).astype(np.uint8)
     place = Geometry((1.0, 1.0, 4.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
     volume = VolumeCase(voxels, place, modality="MR")
-    expected = embedded.segment_volume(volume, "Is there a tumor? Segment it.")
+    query = "Is there a tumor? Segment it."
+    expected = embedded.segment_volume(volume, query, SliceOptions(mode=mode))
     stages = set()
     with (
         LocalService(tmp_path / "log", ["--device", "cpu"]) as service,
@@ -242,8 +245,8 @@ def test_the_embedded_model_segments_a_volume_as_in_the_direct_call(embedded, tm
     ):
         answer = client.ask(
             volume,
-            "Is there a tumor? Segment it.",
-            SLICES,
+            query,
+            Options(mode=mode),
             progress=lambda step: stages.add(step.stage),
         )
     document, wanted = dict(answer.document), volume_result_to_dict(expected)
