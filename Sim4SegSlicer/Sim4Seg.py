@@ -176,7 +176,8 @@ class Sim4SegLogic(ScriptedLoadableModuleLogic):
 
         Args:
             wait: come back with the answer; else at once, and `listeners` hear of it.
-            mode: `slice`, `slices` (a volume slice by slice), or another one of the service's.
+            mode: `slice`, `slices` (a volume slice by slice), `volume` (in three dimensions), or
+                another one of the service's.
             sliceNode: slice view whose slice is meant; None is the middle one.
             settings: a ServiceSettings; None is the embedded model on this computer.
             listeners: a Listeners, called on the main thread.

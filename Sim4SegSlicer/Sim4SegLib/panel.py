@@ -21,11 +21,10 @@ from .installer import Installer
 from .model_store import ModelStore
 from .queries import SLICE, Listeners, Queries, QueryRequest, QueryResult
 
-SLICES = "slices"
 MODE_NAMES = {
     SLICE: "Current slice",
-    SLICES: "Volume, slice by slice",
-    "volume": "Volume as a whole",
+    "slices": "Volume, slice by slice",
+    "volume": "Volume, in three dimensions",
 }
 _RECENT = 10
 
@@ -70,7 +69,7 @@ class Panel:
             ui, connection, installer, models, errands, dialogs, self._settings, self._show_modes
         )
         self._connect()
-        self._show_modes([SLICE, SLICES])
+        self._show_modes(list(MODE_NAMES))
         self._show_examples()
         self.update()
 

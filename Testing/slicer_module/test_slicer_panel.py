@@ -377,11 +377,15 @@ def test_the_token_is_hidden_and_not_saved_with_the_scene(opened, tmp_path):
 
 def test_modes_are_offered_as_far_as_the_service_has_them(opened):
     combo = opened.ui.modeComboBox
-    assert shown(combo) == ["Current slice", "Volume, slice by slice"]
+    assert shown(combo) == [
+        "Current slice",
+        "Volume, slice by slice",
+        "Volume, in three dimensions",
+    ]
     opened.remote.health_is = dataclasses.replace(HEALTH, modes=["slice", "volume"])
     opened.ui.testButton.click()
     opened.until(lambda: "embedded" in opened.ui.connectionLabel.text)
-    assert shown(combo) == ["Current slice", "Volume as a whole"]
+    assert shown(combo) == ["Current slice", "Volume, in three dimensions"]
 
 
 def test_the_sample_runs_in_two_clicks(opened):

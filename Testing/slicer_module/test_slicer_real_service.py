@@ -15,7 +15,7 @@ from Sim4SegLib.queries import Listeners, Queries, QueryRequest
 
 from Sim4SegCore import Case
 from Sim4SegCore.examples import draw_phantom
-from Sim4SegCore.volume import VolumeCase
+from Sim4SegCore.volume import SliceOptions, VolumeCase
 
 LIMIT_S = 180.0
 
@@ -59,7 +59,8 @@ def killed_while_answering(asked, connection, volume, settings):
 
 
 @pytest.mark.slow
-def test_a_volume_in_the_scene_is_answered_as_by_a_direct_call(scene, embedded):
+@pytest.mark.parametrize("mode", ["slices", "volume"])
+def test_a_volume_in_the_scene_is_answered_as_by_a_direct_call(scene, embedded, mode):
     rows, columns = np.mgrid[:64, :64]
     depth = np.arange(6)[:, None, None]
     inside = np.hypot(rows - 30, columns - 36) < 12 - 2 * np.abs(depth - 3)
@@ -70,13 +71,13 @@ def test_a_volume_in_the_scene_is_answered_as_by_a_direct_call(scene, embedded):
     asked = Queries(lambda: scene.mrml, connection, ManualTicker(), lambda: None)
     query = "Is there a tumor? Segment it."
     try:
-        request = QueryRequest(volume, query, mode="slices")
+        request = QueryRequest(volume, query, mode=mode)
         result = asked.wait(asked.start(request, ServiceSettings(device="cpu")))
     finally:
         asked.close()
     image = volumes.whole(volume)
     case = VolumeCase(voxels, image.geometry, window=image.window)
-    expected = embedded.segment_volume(case, query)
+    expected = embedded.segment_volume(case, query, SliceOptions(mode=mode))
     found = np.zeros(voxels.shape, bool)
     for identity in result.segmentIds:
         found |= segments.segment_mask(result.segmentationNode, identity, volume)
