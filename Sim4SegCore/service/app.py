@@ -45,7 +45,7 @@ from .protocol import (
 from .results import shallow
 from .scheduling import Lane
 from .security import Principal, Role, TokenBook
-from .uploads import check_offset
+from .uploads import Upload, Uploads, check_offset
 
 LOG = logging.getLogger(__name__)
 MAX_WAIT_S = 30.0
@@ -169,10 +169,7 @@ def _add_uploads(app: FastAPI, hub: Hub) -> None:
         decoder = Decoder(encoding)
         idle = hub.config.limits.body_idle_seconds
         async for part in _parts(request, idle):
-            room = max(0, upload.size - offset)
-            data = await run_in_threadpool(decoder.decode, part, room)
-            await run_in_threadpool(hub.uploads.append, upload, offset, data)
-            offset += len(data)
+            offset = await run_in_threadpool(_append, hub.uploads, upload, offset, decoder, part)
         decoder.finish()
         return upload.status()
 
@@ -300,6 +297,13 @@ def _check_size(hub: Hub, description: ImageDescription) -> None:
     limit = hub.config.limits.max_image_bytes
     if description.nbytes > limit:
         raise refuse("too_large", f"The image has {description.nbytes} bytes; {limit} are allowed.")
+
+
+def _append(uploads: Uploads, upload: Upload, offset: int, decoder: Decoder, part: bytes) -> int:
+    """Where the upload stands after another part."""
+    data = decoder.decode(part, max(0, upload.size - offset))
+    uploads.append(upload, offset, data)
+    return offset + len(data)
 
 
 async def _chunks(request: Request, idle: float) -> AsyncIterator[bytes]:

@@ -77,7 +77,7 @@ def test_offsets_owners_and_ends_are_checked(serve):
     body = {"hash": image.hash, "description": image_description(image)}
     upload = running.call("POST", "/v1/uploads", json=body).json()["id"]
     path = f"/v1/uploads/{upload}"
-    data = image.part(0, 10_000)
+    data = bytes(image.part(0, 10_000))
 
     def patch(offset, content):
         return running.call("PATCH", path, headers={"Upload-Offset": str(offset)}, data=content)
