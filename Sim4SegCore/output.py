@@ -315,14 +315,13 @@ def _write_files(result: Result, folder: Path) -> list[str]:
 
 
 def _write_pictures(result: Result, folder: Path) -> list[str]:
-    from .rendering import PNG_LEVEL, overlay, save_png, similarity_figure
+    from .painting import save_png
+    from .rendering import overlay, similarity_picture
     from .report.explanation import explanation_picture
 
     save_png(overlay(result.case, result), folder / OVERLAY_FILE)
-    save_png(similarity_figure(result), folder / SIMILARITY_FILE)
-    explanation_picture(result).save(
-        folder / EXPLANATION_FILE, format="PNG", compress_level=PNG_LEVEL
-    )
+    save_png(similarity_picture(result), folder / SIMILARITY_FILE)
+    save_png(explanation_picture(result), folder / EXPLANATION_FILE)
     return [OVERLAY_FILE, SIMILARITY_FILE, EXPLANATION_FILE]
 
 

@@ -1,46 +1,37 @@
-"""Pictures of a result for people to look at. Knows nothing of models or folders.
-
-matplotlib is imported inside the functions and never through pyplot, whose global state is
-neither cheap nor safe in threads.
-"""
+"""Pictures of a result for people to look at. Knows nothing of models or folders."""
 
 from __future__ import annotations
 
-import textwrap
-import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from .case import Case, Finding, Result
 from .intensity import to_rgb8
+from .lettering import fit, font, wrap
+from .painting import (
+    BACKGROUND,
+    DISCLAIMER,
+    MUTED,
+    SIMILARITY_LABEL,
+    TEXT,
+    colour_of,
+    draw_scale,
+    fill_and_outline,
+    with_similarity,
+)
 from .report.wording import diagnosis_words
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MIN_SIDE = 512
 MAX_SIDE = 1400
-SIMILARITY_LABEL = "similarity to [SEG] (RVLS2M)"
-PNG_LEVEL = 3
-"""Of zlib: half the time of its default for pictures that are a few percent larger."""
-DISCLAIMER = "Research tool. Not for diagnosis or treatment."
 
-_DPI = 100
 _MARGIN = 14
 _LINE_HEIGHT = 22
+_LETTERS, _SMALL_LETTERS = 14, 11
+_SWATCH, _BESIDE_SWATCH = 12, 20
 _MAX_CAPTION_LINES = 12
-_COLOUR_BAR_WIDTH = 96
-COLOUR_MAP = "inferno"
-BACKGROUND = "#101214"
-TEXT = "#e8eaed"
-MUTED = "#9aa0a6"
-# Told apart by colour-blind eyes, and rare in grey, pink and red tissue.
-COLOURS = ("#00d5ff", "#ffb000", "#7dff6b", "#ff6ad5", "#b79cff", "#f4f46a")
+_SCALE_ROOM = 76
 
 
 @dataclass(frozen=True)
@@ -51,24 +42,33 @@ class _Caption:
     colour: str | None = None
     muted: bool = False
 
+    @property
+    def indent(self) -> int:
+        return _BESIDE_SWATCH if self.colour else 0
+
+    @property
+    def size(self) -> int:
+        return _SMALL_LETTERS if self.muted else _LETTERS
+
 
 @dataclass(frozen=True)
 class _Layout:
-    """Pixels (width, height) of the finished figure and of the picture at its top."""
+    """Pixels (width, height) of the finished picture and of the image at its top."""
 
-    figure: tuple[int, int]
-    picture: tuple[int, int]
+    whole: tuple[int, int]
+    image: tuple[int, int]
     left: int
+    captions: list[_Caption]
 
 
-def overlay(case: Case, result: Result) -> Figure:
+def overlay(case: Case, result: Result) -> Image.Image:
     """The image with every finding filled and outlined, and a caption below it.
 
     Pixels are drawn in their physical proportions. If nothing was found, the image stays
     bare and the caption says so.
 
     Returns:
-        A figure of 512 to 1400 px on its longest side; see `to_rgb` and `save_png`.
+        RGB, 512 to 1400 px on its longest side.
 
     Raises:
         ValueError: if a mask and the image differ in size.
@@ -76,20 +76,19 @@ def overlay(case: Case, result: Result) -> Figure:
     for finding in result.findings:
         if finding.mask.shape != case.size:
             raise ValueError(f"mask {finding.mask.shape} does not fit the image {case.size}")
-    figure, picture, below = _frame(case, _overlay_captions(result), beside=0)
-    axes = _add_image(figure, case, picture)
-    for finding, colour in zip(result.findings, _colours(result), strict=True):
+    layout = _layout(case, _overlay_captions(result), beside=0)
+    image = _scaled(case, layout)
+    for number, finding in enumerate(result.findings):
         if finding.mask.any():
-            _draw_mask(axes, finding.mask, colour, picture)
-    _draw_captions(figure, below)
-    return figure
+            fill_and_outline(image, finding.mask, colour_of(number))
+    return _framed(image, layout)
 
 
-def similarity_figure(result: Result) -> Figure:
+def similarity_picture(result: Result) -> Image.Image:
     """RVLS2M's similarity map over the grey image, with its scale.
 
     Returns:
-        A figure of 512 to 1400 px on its longest side; see `to_rgb` and `save_png`.
+        RGB, 512 to 1400 px on its longest side.
 
     Raises:
         ValueError: if map and image differ in size.
@@ -99,53 +98,17 @@ def similarity_figure(result: Result) -> Figure:
         raise ValueError(f"map {result.similarity.shape} does not fit the image {case.size}")
     captions = [
         _Caption(f"Query: {_one_line(result.query.text)}"),
+        _Caption(f"Colours: {SIMILARITY_LABEL}"),
         _Caption(DISCLAIMER, muted=True),
     ]
-    figure, picture, below = _frame(case, captions, beside=_COLOUR_BAR_WIDTH)
-    axes = _add_image(figure, case, picture, grey=True)
-    values = np.clip(np.nan_to_num(result.similarity), 0.0, 1.0)
-    axes.imshow(
-        values,
-        cmap=COLOUR_MAP,
-        vmin=0.0,
-        vmax=1.0,
-        alpha=0.2 + 0.45 * values,  # low similarity must not hide the anatomy
-        interpolation="bilinear",
-        aspect="auto",
-    )
-    _add_colour_bar(figure, picture)
-    _draw_captions(figure, below)
-    return figure
-
-
-def to_rgb(figure: Figure) -> NDArray[np.uint8]:
-    """Draw a figure made here into uint8 (H, W, 3)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas: Any = FigureCanvasAgg(figure)
-    with warnings.catch_warnings():
-        # Labels may be in a script that the font lacks; boxes are shown, which says enough.
-        warnings.filterwarnings("ignore", message="Glyph")
-        canvas.draw()
-    return np.array(canvas.buffer_rgba(), dtype=np.uint8)[..., :3].copy()
-
-
-def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure made here.
-
-    Raises:
-        OSError: if the file cannot be written.
-    """
-    from PIL import Image
-
-    Image.fromarray(to_rgb(figure)).save(path, format="PNG", compress_level=PNG_LEVEL)
+    layout = _layout(case, captions, beside=_SCALE_ROOM)
+    picture = _framed(with_similarity(_scaled(case, layout), result.similarity), layout)
+    left = layout.whole[0] - _SCALE_ROOM + _MARGIN
+    draw_scale(picture, (left, _MARGIN), max(1, layout.image[1] - 2 * _MARGIN))
+    return picture
 
 
 # --------------------------------------------------------------------------- words
-
-
-def _colours(result: Result) -> list[str]:
-    return [COLOURS[index % len(COLOURS)] for index in range(len(result.findings))]
 
 
 def _one_line(text: str, limit: int = 160) -> str:
@@ -156,8 +119,8 @@ def _one_line(text: str, limit: int = 160) -> str:
 
 def _overlay_captions(result: Result) -> list[_Caption]:
     captions = [
-        _Caption(_present_text(finding), colour)
-        for finding, colour in zip(result.findings, _colours(result), strict=True)
+        _Caption(_present_text(finding), colour_of(number))
+        for number, finding in enumerate(result.findings)
         if finding.present
     ]
     absent = [_one_line(finding.label, 60) for finding in result.findings if not finding.present]
@@ -182,8 +145,8 @@ def _present_text(finding: Finding) -> str:
 # --------------------------------------------------------------------------- layout
 
 
-def _picture_size(case: Case, beside: int, below: int) -> tuple[int, int]:
-    """(width, height) in px of the drawn image, so that the whole figure keeps its limits."""
+def _image_size(case: Case, beside: int, below: int) -> tuple[int, int]:
+    """(width, height) in px of the drawn image, so that the whole picture keeps its limits."""
     height, width = (float(side) for side in case.size)
     if case.geometry is not None:
         along_i, along_j, _ = case.geometry.spacing
@@ -193,133 +156,69 @@ def _picture_size(case: Case, beside: int, below: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _frame(
-    case: Case, captions: list[_Caption], beside: int
-) -> tuple[Figure, _Layout, list[_Caption]]:
-    """An empty dark figure with room for the picture and its caption.
+def _layout(case: Case, captions: Iterable[_Caption], beside: int) -> _Layout:
+    """Where the image goes, and its captions broken into lines.
 
     Args:
-        beside: px kept free at the right of the picture.
-
-    Returns:
-        The figure, where the picture goes, and the caption broken into lines.
+        beside: px kept free at the right of the image.
     """
-    from matplotlib.figure import Figure
-
-    most_below = _caption_height(_MAX_CAPTION_LINES)
-    width, height = _picture_size(case, beside, most_below)
-    total_width = max(width + beside, MIN_SIDE)
-    lines = _wrap(captions, total_width)
-    total = (total_width, height + _caption_height(len(lines)))
-    figure = Figure(figsize=(total[0] / _DPI, total[1] / _DPI), dpi=_DPI, facecolor=BACKGROUND)
-    left = (total_width - beside - width) // 2
-    return figure, _Layout(total, (width, height), left), lines
+    width, height = _image_size(case, beside, _caption_height(_MAX_CAPTION_LINES))
+    whole = max(width + beside, MIN_SIDE)
+    lines = _wrapped(captions, whole - 2 * _MARGIN)
+    return _Layout(
+        whole=(whole, height + _caption_height(len(lines))),
+        image=(width, height),
+        left=(whole - beside - width) // 2,
+        captions=lines,
+    )
 
 
 def _caption_height(lines: int) -> int:
     return 2 * _MARGIN + lines * _LINE_HEIGHT
 
 
-def _wrap(captions: list[_Caption], width: int) -> list[_Caption]:
-    # 9 px is a wide letter of the caption's font; the swatch takes three.
-    letters = max(20, (width - 2 * _MARGIN) // 9 - 3)
+def _wrapped(captions: Iterable[_Caption], width: int) -> list[_Caption]:
     lines: list[_Caption] = []
     for caption in captions:
-        for index, text in enumerate(textwrap.wrap(caption.text, letters) or [""]):
-            lines.append(_Caption(text, caption.colour if index == 0 else None, caption.muted))
+        room = width - caption.indent
+        for number, text in enumerate(wrap(caption.text, room, caption.size)):
+            shown = fit(text, room, caption.size)
+            lines.append(_Caption(shown, None if number else caption.colour, caption.muted))
     if len(lines) > _MAX_CAPTION_LINES:
         kept = lines[: _MAX_CAPTION_LINES - 2]
         lines = [*kept, _Caption("… and more, see result.json", muted=True), lines[-1]]
     return lines
 
 
-def _rectangle(layout: _Layout, left: float, top: float, width: float, height: float) -> Any:
-    """Pixels from the top left corner as the fractions that matplotlib wants."""
-    across, down = layout.figure
-    return (left / across, 1 - (top + height) / down, width / across, height / down)
-
-
 # --------------------------------------------------------------------------- drawing
 
 
-def _add_image(figure: Figure, case: Case, layout: _Layout, grey: bool = False) -> Axes:
-    width, height = layout.picture
-    axes = figure.add_axes(_rectangle(layout, layout.left, 0, width, height))
-    axes.set_axis_off()
-    image = to_rgb8(case)
-    if grey:
-        luminance = image @ np.array([0.299, 0.587, 0.114])
-        image = np.repeat(np.rint(luminance).astype(np.uint8)[:, :, np.newaxis], 3, axis=2)
-    axes.imshow(image, aspect="auto", interpolation=_interpolation(case, height))
-    return axes
-
-
-def _interpolation(case: Case, drawn_height: int) -> str:
+def _scaled(case: Case, layout: _Layout) -> Image.Image:
     """Viewers smooth what they enlarge; what is shrunk must be averaged."""
-    return "bicubic" if drawn_height > case.size[0] else "antialiased"
+    image = Image.fromarray(to_rgb8(case)).convert("RGB")
+    enlarges = layout.image[1] > image.height
+    filters = Image.Resampling
+    return image.resize(layout.image, filters.BICUBIC if enlarges else filters.LANCZOS)
 
 
-def _draw_mask(axes: Axes, mask: NDArray[np.bool_], colour: str, layout: _Layout) -> None:
-    from matplotlib.colors import to_rgb as parse_colour
-    from matplotlib.patheffects import Normal, Stroke
-
-    fill = np.zeros((*mask.shape, 4), dtype=np.float32)
-    fill[..., :3] = parse_colour(colour)
-    fill[..., 3] = mask * 0.24
-    axes.imshow(fill, aspect="auto", interpolation="nearest")
-    # A rim of background lets contours close where a mask touches the image's edge.
-    padded = np.pad(mask, 1).astype(np.float32)
-    rows, columns = mask.shape
-    contour = axes.contour(
-        np.arange(-1, columns + 1),
-        np.arange(-1, rows + 1),
-        padded,
-        levels=[0.5],
-        colors=[colour],
-        linewidths=1.44,
-    )
-    contour.set_path_effects([Stroke(linewidth=2.88, foreground="#000000", alpha=0.6), Normal()])
-    axes.set_xlim(-0.5, columns - 0.5)
-    axes.set_ylim(rows - 0.5, -0.5)
-
-
-def _add_colour_bar(figure: Figure, layout: _Layout) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    left = layout.figure[0] - _COLOUR_BAR_WIDTH + _MARGIN
-    height = max(1, layout.picture[1] - 2 * _MARGIN)
-    axes = figure.add_axes(_rectangle(layout, left, _MARGIN, 18, height))
-    scale = ScalarMappable(Normalize(0.0, 1.0), cmap=COLOUR_MAP)
-    bar: Any = figure.colorbar(scale, cax=axes)
-    bar.set_label(SIMILARITY_LABEL, color=TEXT, fontsize=9)
-    bar.ax.tick_params(colors=TEXT, labelsize=8)
-    bar.outline.set_edgecolor(MUTED)
-
-
-def _draw_captions(figure: Figure, lines: list[_Caption]) -> None:
-    from matplotlib.patches import Rectangle
-
-    width, height = figure.get_size_inches() * _DPI
-    bottom = _caption_height(len(lines))
-    for index, line in enumerate(lines):
-        centre = (bottom - _MARGIN - (index + 0.5) * _LINE_HEIGHT) / height
+def _framed(image: Image.Image, layout: _Layout) -> Image.Image:
+    """The image on the dark ground, its captions below it."""
+    picture = Image.new("RGB", layout.whole, BACKGROUND)
+    picture.paste(image, (layout.left, 0))
+    draw = ImageDraw.Draw(picture)
+    top = layout.image[1] + _MARGIN
+    for number, line in enumerate(layout.captions):
+        middle = top + number * _LINE_HEIGHT + _LINE_HEIGHT // 2
         if line.colour is not None:
-            figure.add_artist(
-                Rectangle(
-                    (_MARGIN / width, centre - 6 / height),
-                    12 / width,
-                    12 / height,
-                    facecolor=line.colour,
-                    transform=figure.transFigure,
-                )
+            upper = middle - _SWATCH // 2
+            draw.rectangle(
+                (_MARGIN, upper, _MARGIN + _SWATCH - 1, upper + _SWATCH - 1), line.colour
             )
-        figure.text(
-            (_MARGIN + (20 if line.colour else 0)) / width,
-            centre,
+        draw.text(
+            (_MARGIN + line.indent, middle),
             line.text,
-            color=MUTED if line.muted else TEXT,
-            fontsize=8 if line.muted else 10,
-            verticalalignment="center_baseline",
-            parse_math=False,
+            MUTED if line.muted else TEXT,
+            font(line.size),
+            anchor="lm",
         )
+    return picture

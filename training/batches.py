@@ -39,6 +39,7 @@ class Batch:
         present: (B,) 0 or 1.
         detail: (B,) 0 or 1.
         diagnosis: (B,) index among the model's labels, or IGNORED.
+        prompted: (B,) 0 or 1.
     """
 
     record_ids: list[str]
@@ -55,6 +56,7 @@ class Batch:
     present: Tensor
     detail: Tensor
     diagnosis: Tensor
+    prompted: Tensor
 
 
 def predict(forward: Callable[..., TeacherForced], batch: Batch) -> TeacherForced:
@@ -70,6 +72,7 @@ def predict(forward: Callable[..., TeacherForced], batch: Batch) -> TeacherForce
         batch.seg_positions,
         batch.frames,
         embedding,
+        batch.prompted,
     )
 
 
@@ -173,6 +176,7 @@ def collate(samples: list[Sample], maker: SampleMaker) -> Batch:
         present=torch.tensor([float(s.present) for s in samples]),
         detail=torch.tensor([float(s.detail) for s in samples]),
         diagnosis=torch.tensor([s.diagnosis for s in samples]),
+        prompted=torch.tensor([float(s.prompted) for s in samples]),
     )
 
 

@@ -51,6 +51,9 @@ class SamplingConfig:
         mismatched: fraction of queries that ask for another organ's target: nothing to find.
         detail_targets: thin targets, segmented in tiles at inference.
         detail_views: fraction of their samples in which SAM sees a small window.
+        promptless: fraction of samples whose masks are drawn without RVLS2M's prompt. The LVLM
+            knows its training images, so that a segmenter which always has the prompt learns to
+            trust it and not to look.
         tilt: degrees; views are rotated by up to so many, chest films by a third of it.
         zoom_views: fraction of the others in which SAM sees a part of what the LVLM sees, as
             when a mask is drawn again from near.
@@ -65,6 +68,7 @@ class SamplingConfig:
     detail_targets: tuple[str, ...] = ("retinal vessels", "tubings")
     detail_views: float = 0.75
     zoom_views: float = 0.0
+    promptless: float = 0.0
     tilt: float = 0.0
 
 

@@ -85,7 +85,8 @@ class Trainer:
         words = WordMaker(
             config, self.model.lvlm, reasoning=WrittenReasoning.read(config.reasoning, records)
         )
-        varied = self._maker(store, Variation(geometry=config.sampling.geometry), words, embeddings)
+        variation = Variation(config.sampling.geometry, promptless=config.sampling.promptless)
+        varied = self._maker(store, variation, words, embeddings)
         self.dataset = BatchDataset(config, records, varied, self.world)
         self._validation = self._validation_batches(folder, store) if self._looks else []
         self.forward = spread(

@@ -46,10 +46,12 @@ class Variation:
     Attributes:
         geometry: turns, flips and windows.
         colour: intensities.
+        promptless: fraction of samples whose masks are drawn without RVLS2M's prompt.
     """
 
     geometry: bool = True
     colour: bool = True
+    promptless: float = 0.0
 
 
 PLAIN = Variation(geometry=False, colour=False)
@@ -67,6 +69,7 @@ class Sample:
         weights: of predicting each of `ids`; 0 is not taught.
         seg_position: index of [SEG] in `ids`.
         diagnosis: index among the model's labels, or IGNORED.
+        prompted: the mask is drawn with RVLS2M's prompt.
     """
 
     record_id: str
@@ -83,6 +86,7 @@ class Sample:
     weights: list[float]
     seg_position: int
     diagnosis: int
+    prompted: bool
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,7 @@ class SampleMaker:
             weights=weights,
             seg_position=ids.index(self.seg_id),
             diagnosis=IGNORED if diagnosis is None else self.labels[diagnosis],
+            prompted=rng.random() >= self.variation.promptless,
         )
 
     def _views(self, record: Record, target: str, detail: bool, rng: random.Random) -> _Views:

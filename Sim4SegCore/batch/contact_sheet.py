@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from ..lettering import fit, font, wrap
-from ..rendering import DISCLAIMER
+from ..painting import DISCLAIMER
 from .files import replace_file
 from .layout import THUMBNAIL_FILE, Layout
 from .manifest import DONE

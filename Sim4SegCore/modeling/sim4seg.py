@@ -229,6 +229,7 @@ class Sim4SegModel(nn.Module):
         image_tokens: ImageTokens,
         image_embedding: ImageEmbedding,
         frames: FramePair,
+        prompted: Tensor | None = None,
     ) -> Grounding:
         """From the [SEG] state to masks.
 
@@ -237,6 +238,7 @@ class Sim4SegModel(nn.Module):
             image_tokens: of the same batch.
             image_embedding: of the frames' SAM side.
             frames: of the same batch.
+            prompted: (B,) of 0 or 1, whose masks are drawn with RVLS2M's prompt; None for all.
         """
         seg_embedding = self.projection(seg_state)
         similarity = self.rvls2m.similarity(seg_embedding, image_tokens.embeddings)
@@ -244,6 +246,8 @@ class Sim4SegModel(nn.Module):
         mask_prompt = None
         if self.config.rvls2m.mode != "none":
             mask_prompt = prompt.logits.to(image_embedding.coarse.dtype)
+            if prompted is not None:
+                mask_prompt = mask_prompt * prompted.to(mask_prompt)[:, None, None, None]
         masks = self.segmenter(image_embedding, seg_embedding[:, None], mask_prompt)
         presence, diagnosis = self.evidence_heads(
             seg_state, image_tokens.features, similarity, frames.lvlm_valid
@@ -266,6 +270,7 @@ class Sim4SegModel(nn.Module):
         seg_positions: Tensor,
         frames: FramePair,
         sam_embedding: ImageEmbedding | None = None,
+        prompted: Tensor | None = None,
     ) -> TeacherForced:
         """Teacher-forced pass over query and answer.
 
@@ -277,6 +282,7 @@ class Sim4SegModel(nn.Module):
             seg_positions: (B,) index of [SEG] in `text_ids`.
             frames: how the two images of each pair relate.
             sam_embedding: of the SAM images, where it was computed before.
+            prompted: see `ground`.
         """
         vision = self.lvlm.see(lvlm_images)
         prefix = torch.tensor(self.lvlm.prefix_ids(vision), device=text_ids.device)
@@ -294,6 +300,7 @@ class Sim4SegModel(nn.Module):
             self.image_tokens(vision, image_states),
             sam_embedding,
             frames,
+            prompted,
         )
         return TeacherForced(self.lvlm.logits(text_states), grounding)
 

@@ -1,22 +1,29 @@
 """Why the answer is what it is, in one picture: image, mask, similarity map and votes.
 
-Drawn at its final size with PIL, since a result is waited for.
+Drawn at its final size, since a result is waited for.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from ..case import Case, Finding, Result
 from ..intensity import to_rgb8
 from ..lettering import fit, font, wrap
-from ..rendering import BACKGROUND, COLOUR_MAP, COLOURS, DISCLAIMER, MUTED, SIMILARITY_LABEL, TEXT
+from ..painting import (
+    BACKGROUND,
+    DISCLAIMER,
+    MUTED,
+    SIMILARITY_LABEL,
+    TEXT,
+    colour_of,
+    draw_scale,
+    outline,
+    with_similarity,
+)
 from .build import finding_names
 from .votes import Vote, tally
 from .wording import diagnosis_words, length, one_line, percent, sentence
@@ -36,7 +43,6 @@ QUESTION_LINES = 3
 MAX_VOTES, MAX_FINDINGS = 5, 6
 LINE, ROW, SWATCH = 22, 30, 20
 TRACK, FILL, ALARM = "#2a2e33", "#00a3c4", "#ffb000"
-_OPACITY = (0.2, 0.45)
 
 
 @dataclass(frozen=True)
@@ -156,7 +162,7 @@ def _finding_lines(result: Result) -> list[_Line]:
     lines = [_Line("Findings", MUTED)]
     named = list(zip(finding_names(result), result.findings, strict=True))
     for number, (name, finding) in enumerate(named[:MAX_FINDINGS]):
-        swatch = COLOURS[number % len(COLOURS)] if finding.mask.any() else None
+        swatch = colour_of(number) if finding.mask.any() else None
         lines.append(_Line(f"{name}: {_finding_words(finding)}", swatch=swatch))
     if not named:
         lines.append(_Line("Nothing was found in this image"))
@@ -205,81 +211,16 @@ def _draw_panels(
     picture: Image.Image, draw: ImageDraw.ImageDraw, result: Result, layout: _Layout
 ) -> None:
     image = Image.fromarray(to_rgb8(result.case)).resize(layout.panel, Image.Resampling.LANCZOS)
-    coloured = _with_similarity(image, result.similarity)
+    coloured = with_similarity(image, result.similarity)
     for number, finding in enumerate(result.findings):
         if finding.mask.any():
-            colour = COLOURS[number % len(COLOURS)]
-            _outline(image, finding.mask, colour)
+            outline(image, finding.mask, colour_of(number), NETWORK)
     picture.paste(image, layout.left)
     picture.paste(coloured, layout.right)
     for title, (x, y) in (("Image and mask", layout.left), (SIMILARITY_LABEL, layout.right)):
         draw.text((x, y - 24), title[:1].upper() + title[1:], MUTED, font(14))
     x, y = layout.right
-    _draw_scale(picture, (x + layout.panel[0] + 14, y), max(layout.panel[1], SHORTEST_SCALE))
-
-
-def _with_similarity(image: Image.Image, similarity: NDArray[np.float32]) -> Image.Image:
-    """The grey image under the map; low similarity must not hide the anatomy."""
-    values = np.clip(np.nan_to_num(similarity), 0.0, 1.0).astype(np.float32)
-    shown = np.asarray(Image.fromarray(values).resize(image.size, Image.Resampling.BILINEAR))
-    base, slope = _OPACITY
-    opacity = (base + slope * shown)[..., np.newaxis]
-    grey = np.asarray(image.convert("L"), dtype=np.float32)[..., np.newaxis]
-    colours = _colour_map()[np.rint(shown * 255).astype(np.uint8)]
-    return Image.fromarray(np.rint(grey * (1 - opacity) + colours * opacity).astype(np.uint8))
-
-
-@functools.cache
-def _colour_map() -> NDArray[np.uint8]:
-    """(256, 3)."""
-    from matplotlib import colormaps
-
-    return np.asarray(colormaps[COLOUR_MAP](np.arange(256), bytes=True))[:, :3]
-
-
-def _outline(image: Image.Image, mask: NDArray[np.bool_], colour: str) -> None:
-    """Draw the border with a dark halo; vessels, which lines would double, are filled instead."""
-    # Twice the size, so that shrinking it smooths the line.
-    size = (2 * image.width, 2 * image.height)
-    whole = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
-    shrinks = size[0] < whole.width
-    soft = whole.resize(size, Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR)
-    # A third of a pixel's area counts, so that thin structures stay visible.
-    inside = np.asarray(soft) > 85
-    line = _grown(inside, 2) & _grown(~inside, 1)
-    area = np.count_nonzero(inside)
-    is_network = area > NETWORK * inside.size and 2 * np.count_nonzero(line) > area
-    layers = (
-        [(inside, colour, 0.75)]
-        if is_network
-        else [(_grown(line, 2), "#000000", 0.35), (line, colour, 1.0)]
-    )
-    for layer, ink, opacity in layers:
-        stencil = Image.fromarray(np.rint(layer * (255 * opacity)).astype(np.uint8))
-        image.paste(ink, mask=stencil.resize(image.size, Image.Resampling.BOX))
-
-
-def _grown(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
-    """Everything within that many steps along rows and columns."""
-    grown = mask.copy()
-    for _ in range(pixels):
-        before = grown.copy()
-        grown[1:] |= before[:-1]
-        grown[:-1] |= before[1:]
-        grown[:, 1:] |= before[:, :-1]
-        grown[:, :-1] |= before[:, 1:]
-    return grown
-
-
-def _draw_scale(picture: Image.Image, place: tuple[int, int], height: int) -> None:
-    x, y = place
-    ramp = np.linspace(255, 0, height).round().astype(np.uint8)
-    picture.paste(Image.fromarray(np.repeat(_colour_map()[ramp][:, np.newaxis], 16, axis=1)), place)
-    draw = ImageDraw.Draw(picture)
-    for value in (0.0, 0.5, 1.0):
-        middle = y + round((1 - value) * (height - 1))
-        draw.line((x + 16, middle, x + 21, middle), fill=MUTED)
-        draw.text((x + 26, middle), f"{value:g}", MUTED, font(12), anchor="lm")
+    draw_scale(picture, (x + layout.panel[0] + 14, y), max(layout.panel[1], SHORTEST_SCALE))
 
 
 def _draw_vote(

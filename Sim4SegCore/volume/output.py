@@ -148,12 +148,12 @@ def mask_name(result: VolumeResult) -> str:
 
 
 def _write_files(result: VolumeResult, folder: Path) -> list[str]:
-    from ..rendering import save_png
+    from ..figures import save_figure
     from .rendering import montage
 
     folder.mkdir(parents=True)
     write_volume_mask(result.mask, result.case.geometry, folder / mask_name(result))
-    save_png(montage(result), folder / OVERLAY_FILE)
+    save_figure(montage(result), folder / OVERLAY_FILE)
     text = json.dumps(volume_result_to_dict(result), indent=2, allow_nan=False)
     (folder / RESULT_FILE).write_text(text + "\n", encoding="utf-8")
     return [mask_name(result), OVERLAY_FILE, RESULT_FILE]

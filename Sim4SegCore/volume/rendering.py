@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rendering import DISCLAIMER
+from ..painting import DISCLAIMER
 from .measuring import millilitres
 from .result import VolumeResult
 
@@ -41,7 +41,7 @@ def montage(result: VolumeResult) -> Figure:
     an orange label. Below, the presence of every slice.
 
     Returns:
-        A figure 1200 px wide; see `rendering.to_rgb` and `rendering.save_png`.
+        A figure 1200 px wide; see `figures.to_rgb` and `figures.save_figure`.
     """
     from matplotlib.figure import Figure
 

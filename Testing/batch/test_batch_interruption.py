@@ -13,7 +13,7 @@ import psutil
 import pytest
 from batch_helpers import draw, read_table
 
-from Sim4SegCore import rendering
+from Sim4SegCore import painting
 from Sim4SegCore.batch import manifest as manifest_module
 from Sim4SegCore.batch import saving
 from Sim4SegCore.batch.layout import Layout, locked
@@ -139,17 +139,17 @@ def test_savers_end_with_a_batch_that_is_killed(large_cohort, tmp_path):
 
 
 def test_a_full_disk_ends_the_batch_in_one_sentence(cohort, batch, tmp_path, monkeypatch):
-    save_png = rendering.save_png
+    save_png = painting.save_png
     pictures = []
 
     def fill_up(figure, path):
         pictures.append(path)
-        if len(pictures) > 4:
+        if len(pictures) > 6:
             raise OSError(errno.ENOSPC, "No space left on device")
         save_png(figure, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(rendering, "save_png", fill_up)
+        patch.setattr(painting, "save_png", fill_up)
         with pytest.raises(Sim4SegError, match="no space left"):
             batch(cohort, "--query", QUERY)
     assert (tmp_path / "out/manifest.jsonl").read_text().count("\n") == 2

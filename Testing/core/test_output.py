@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from Sim4SegCore import output, rendering
+from Sim4SegCore import output, painting
 from Sim4SegCore.case import (
     Case,
     CheckedClaim,
@@ -353,7 +353,7 @@ def quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     def save_dot(figure: object, path: Path) -> None:
         Image.new("L", (2, 2)).save(path, format="PNG")
 
-    monkeypatch.setattr(rendering, "save_png", save_dot)
+    monkeypatch.setattr(painting, "save_png", save_dot)
 
 
 def raising(error: BaseException, original: Callable[..., Any], skip: int) -> Callable[..., Any]:
@@ -373,8 +373,9 @@ FAILURES = [
     (output, "write_mask", 0),
     (output, "write_mask", 1),
     (writing, "_write_png_mask", 0),
-    (rendering, "save_png", 0),
-    (rendering, "save_png", 1),
+    (painting, "save_png", 0),
+    (painting, "save_png", 1),
+    (painting, "save_png", 2),
     (json, "dumps", 0),
     (Path, "write_text", 0),
     (Path, "write_text", 1),

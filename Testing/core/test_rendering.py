@@ -5,15 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from Sim4SegCore.case import Case, Diagnosis, Finding, Geometry, ModelIdentity, Query, Result
 from Sim4SegCore.measurements import measure
-from Sim4SegCore.rendering import overlay, save_png, similarity_figure, to_rgb
+from Sim4SegCore.painting import save_png
+from Sim4SegCore.rendering import overlay, similarity_picture
 
 CYAN = np.array([0, 213, 255])
 AMBER = np.array([255, 176, 0])
@@ -54,7 +57,7 @@ def near(picture: np.ndarray, colour: np.ndarray) -> np.ndarray:
 
 
 def drawn(result: Result) -> np.ndarray:
-    return to_rgb(overlay(result.case, result))
+    return np.asarray(overlay(result.case, result))
 
 
 def test_outline_runs_along_the_mask_and_the_inside_stays_visible() -> None:
@@ -89,8 +92,23 @@ def test_each_finding_has_its_own_colour_in_picture_and_legend() -> None:
     assert near(legend, CYAN).sum() > 60 and near(legend, AMBER).sum() > 60
 
 
+def written(draw: Callable[[Result], object], result: Result) -> list[tuple[str, float, float]]:
+    """What stands in a picture, with the pixels where it begins and ends."""
+    texts = []
+    original = ImageDraw.ImageDraw.text
+
+    def note(self: ImageDraw.ImageDraw, xy: tuple[float, float], text: str, *rest: Any, **how: Any):
+        texts.append((text, xy[0], xy[0] + self.textlength(text, rest[1])))
+        original(self, xy, text, *rest, **how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImageDraw.ImageDraw, "text", note)
+        draw(result)
+    return texts
+
+
 def caption_texts(result: Result) -> list[str]:
-    return [text.get_text() for text in overlay(result.case, result).texts]
+    return [text for text, _, _ in written(drawn, result)]
 
 
 def test_caption_names_finding_size_confidence_and_diagnosis() -> None:
@@ -117,8 +135,8 @@ def test_nothing_found_leaves_the_image_bare_and_says_so() -> None:
 )
 def test_pictures_keep_a_reasonable_size(size: tuple[int, int]) -> None:
     result = make_result(size, {"tumor": disk(size, size[0] / 2, size[1] / 2, size[0] / 5)})
-    for figure in (overlay(result.case, result), similarity_figure(result)):
-        picture = to_rgb(figure)
+    for drawing in (overlay(result.case, result), similarity_picture(result)):
+        picture = np.asarray(drawing)
         assert 512 <= max(picture.shape[:2]) <= 1400
         assert picture.shape[2] == 3 and picture.dtype == np.uint8
 
@@ -126,7 +144,7 @@ def test_pictures_keep_a_reasonable_size(size: tuple[int, int]) -> None:
 def test_moderate_images_are_drawn_pixel_by_pixel() -> None:
     result = make_result((600, 800))
     noise = np.random.default_rng(0).integers(0, 256, (600, 800), dtype=np.uint8)
-    assert np.array_equal(to_rgb(overlay(Case(noise), result))[:600, :, 1], noise)
+    assert np.array_equal(np.asarray(overlay(Case(noise), result))[:600, :, 1], noise)
 
 
 def test_anisotropic_pixels_keep_physical_proportions() -> None:
@@ -144,13 +162,11 @@ def test_awkward_labels_do_not_break_the_picture() -> None:
     result = make_result(masks=dict.fromkeys(labels, mask), query="$\\bad$ 肿瘤?")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figure = overlay(result.case, result)
-        picture = to_rgb(figure)
-        to_rgb(similarity_figure(result))
+        picture = drawn(result)
+        similarity_picture(result)
     assert max(picture.shape[:2]) <= 1400
-    for text in figure.texts:
-        box = text.get_window_extent()
-        assert box.x0 >= 0 and box.x1 <= picture.shape[1], text.get_text()
+    for text, left, right in written(drawn, result):
+        assert left >= 0 and right <= picture.shape[1], text
 
 
 def test_many_findings_are_cut_short_but_the_notice_stays() -> None:
@@ -162,27 +178,27 @@ def test_many_findings_are_cut_short_but_the_notice_stays() -> None:
 
 def test_similarity_brightens_with_the_score_and_has_a_scale() -> None:
     result = make_result((600, 800))
-    figure = similarity_figure(result)
-    picture = to_rgb(figure).astype(int)
+    picture = np.asarray(similarity_picture(result)).astype(int)
     brightness = picture[:600, :800].sum(axis=(1, 2))
     assert brightness[590] > brightness[300] > brightness[10]
-    labels = [axes.get_ylabel() for axes in figure.axes]
-    assert "similarity to [SEG] (RVLS2M)" in labels
-    bar = figure.axes[labels.index("similarity to [SEG] (RVLS2M)")]
-    assert bar.get_ylim() == (0.0, 1.0)
-    assert not bar.get_window_extent().overlaps(figure.axes[0].get_window_extent())
+    texts = {text: left for text, left, _ in written(similarity_picture, result)}
+    assert "Colours: similarity to [SEG] (RVLS2M)" in texts
+    assert all(800 < texts[number] < picture.shape[1] for number in ("0", "0.5", "1"))
+    bar = picture[14:586, 815:829].sum(axis=(1, 2))
+    assert (np.diff(bar) <= 0).mean() > 0.95, "bright at the top"
 
 
 def test_scale_stays_beside_a_narrow_picture() -> None:
-    figure = similarity_figure(make_result((454, 373)))
-    picture, bar = figure.axes
-    assert not bar.get_tightbbox().overlaps(picture.get_window_extent())
+    result = make_result((454, 373))
+    width = similarity_picture(result).width
+    numbers = [(left, right) for text, left, right in written(similarity_picture, result)[-3:]]
+    assert all((width + 373) / 2 - 76 / 2 < left < right <= width for left, right in numbers)
 
 
 def test_similarity_with_nan_is_still_drawn() -> None:
     result = make_result((600, 800))
     result.similarity[:300] = np.nan
-    picture = to_rgb(similarity_figure(result)).astype(int)
+    picture = np.asarray(similarity_picture(result)).astype(int)
     assert picture[100, 100].sum() < picture[590, 700].sum()
 
 
@@ -193,25 +209,25 @@ def test_parts_of_another_size_are_refused() -> None:
         overlay(result.case, result)
     object.__setattr__(result, "similarity", np.zeros((80, 60), np.float32))
     with pytest.raises(ValueError, match="does not fit"):
-        similarity_figure(result)
+        similarity_picture(result)
 
 
-def test_saved_png_equals_the_figure(tmp_path: Path) -> None:
-    figure = overlay((result := make_result()).case, result)
-    save_png(figure, tmp_path / "a.png")
-    with Image.open(tmp_path / "a.png") as picture:
-        assert np.array_equal(np.array(picture), to_rgb(figure))
+def test_saved_png_equals_the_picture(tmp_path: Path) -> None:
+    picture = overlay((result := make_result()).case, result)
+    save_png(picture, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as saved:
+        assert np.array_equal(np.array(saved), np.array(picture))
 
 
-def test_pyplot_and_its_windows_are_never_loaded() -> None:
+def test_matplotlibs_figures_and_windows_are_not_loaded() -> None:
     program = (
         "import sys, numpy as np\n"
         "sys.path.insert(0, 'Testing/core')\n"
         "from test_rendering import make_result\n"
-        "from Sim4SegCore.rendering import overlay, to_rgb\n"
+        "from Sim4SegCore.rendering import overlay, similarity_picture\n"
         "result = make_result()\n"
-        "to_rgb(overlay(result.case, result))\n"
-        "sys.exit('matplotlib.pyplot' in sys.modules)\n"
+        "overlay(result.case, result), similarity_picture(result)\n"
+        "sys.exit('matplotlib.figure' in sys.modules or 'matplotlib.pyplot' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, timeout=60)
     assert done.returncode == 0

@@ -14,8 +14,8 @@ from tiny import compact_model
 
 from Sim4SegCore import Geometry, ModelIdentity, Sim4Seg, Sim4SegError, cli
 from Sim4SegCore.examples import dice, draw_phantom
+from Sim4SegCore.figures import to_rgb
 from Sim4SegCore.io import read_volume_case, write_volume_mask
-from Sim4SegCore.rendering import to_rgb
 from Sim4SegCore.report.wording import RESEARCH_NOTICE
 from Sim4SegCore.volume import SliceOptions, VolumeCase
 from Sim4SegCore.volume.output import volume_result_to_dict

@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Evaluate, print the table, write what was asked for."""
-    from Sim4SegCore.rendering import save_png
+    from Sim4SegCore.figures import save_figure
 
     from ..evaluation import ungated
     from ..evaluation.scaling import evaluate_scaling, scaling_table
@@ -33,5 +33,5 @@ def run(options: argparse.Namespace) -> None:
     if options.to is not None:
         options.to.mkdir(parents=True, exist_ok=True)
         (options.to / TABLE_FILE).write_text(table + "\n", encoding="utf-8")
-        save_png(scaling_figure(rows), options.to / FIGURE_FILE)
-        save_png(trust_figure(rows), options.to / TRUST_FILE)
+        save_figure(scaling_figure(rows), options.to / FIGURE_FILE)
+        save_figure(trust_figure(rows), options.to / TRUST_FILE)

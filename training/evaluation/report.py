@@ -13,9 +13,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from Sim4SegCore.figures import save_figure
 from Sim4SegCore.io import explain_os_error
 from Sim4SegCore.output import check_output_folder
-from Sim4SegCore.rendering import save_png
 
 from .gallery import WorstCases
 from .plots import diagnosis_figure, overlap_figure, reliability_figure, roc_figure
@@ -80,16 +80,16 @@ def _write_tables(
 def _write_figures(
     folder: Path, rows: Sequence[Row], table: Sequence[SetMetrics], threshold: float
 ) -> None:
-    save_png(overlap_figure(table), folder / "overlap.png")
-    save_png(diagnosis_figure(table), folder / "diagnoses.png")
-    save_png(reliability_figure(rows), folder / "reliability.png")
-    save_png(roc_figure(rows, threshold), folder / "presence.png")
+    save_figure(overlap_figure(table), folder / "overlap.png")
+    save_figure(diagnosis_figure(table), folder / "diagnoses.png")
+    save_figure(reliability_figure(rows), folder / "reliability.png")
+    save_figure(roc_figure(rows, threshold), folder / "presence.png")
 
 
 def _write_gallery(folder: Path, worst: WorstCases) -> None:
     folder.mkdir()
     for name in worst.cases():
-        save_png(worst.figure(name), folder / f"{re.sub(r'[^A-Za-z0-9-]+', '_', name)}.png")
+        save_figure(worst.figure(name), folder / f"{re.sub(r'[^A-Za-z0-9-]+', '_', name)}.png")
 
 
 def _move(staging: Path, folder: Path) -> None:

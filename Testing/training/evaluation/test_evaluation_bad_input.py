@@ -106,7 +106,7 @@ def test_a_full_disk_loses_nothing(mixed_rows, tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(report, "save_png", full)
+    monkeypatch.setattr(report, "save_figure", full)
     with pytest.raises(Sim4SegError, match="no space left on the disk"):
         write_evaluation(tmp_path / "e", mixed_rows[:3], table, 0.9, overwrite=True)
     assert {path.name: path.read_bytes() for path in (tmp_path / "e").iterdir()} == before

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from Sim4SegCore.rendering import to_rgb
+from Sim4SegCore.figures import to_rgb
 from training.evaluation.gallery import PREDICTED_COLOUR, TRUE_COLOUR, WorstCases, severity
 from training.records import read_records
 

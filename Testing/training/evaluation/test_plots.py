@@ -3,7 +3,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from Sim4SegCore.rendering import to_rgb
+from Sim4SegCore.figures import to_rgb
 from training.evaluation import auroc, summarise
 from training.evaluation.plots import (
     diagnosis_figure,
