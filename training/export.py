@@ -136,6 +136,13 @@ def add_metrics(checkpoint: Path, split: str, table: Sequence[SetMetrics]) -> No
     temporary.replace(path)
 
 
+def _command(config: TrainingConfig) -> str:
+    train = "python training/run.py train --config training/configs/"
+    if not config.trained_parts:
+        return f"{train}embedded.yaml"
+    return f"{train}embedded.yaml, then {train}segmenter.yaml initial=CHECKPOINT"
+
+
 def _card(
     config: TrainingConfig, model: Sim4SegModel, records: list[Record], step: int
 ) -> dict[str, Any]:
@@ -151,7 +158,7 @@ def _card(
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": step,
         "images_seen": step * config.batch_size,
-        "command": "python training/run.py train --config training/configs/embedded.yaml",
+        "command": _command(config),
         "revision": environment["revision"],
         "torch": environment["torch"],
         "exported": timestamp(),
