@@ -280,6 +280,26 @@ def test_model_without_mask_prompt_ignores_the_similarity() -> None:
     torch.testing.assert_close(one.mask_logits, other.mask_logits)
 
 
+@torch.no_grad()
+def test_masks_without_a_prompt_do_not_see_the_similarity(compact: Sim4SegModel) -> None:
+    lvlm_image, _, frames = framed(compact, picture(0))
+    embedding = compact.sam_embedding(None, compact.lvlm.see(lvlm_image))
+    seg = random(1, compact.lvlm.hidden_size)
+    features = random(1, 16, compact.lvlm.hidden_size)
+    embeddings = random(1, 4, 4, WIDTH)
+
+    def masks(sign: int, prompted: float) -> Tensor:
+        tokens = ImageTokens(features, sign * embeddings)
+        given = compact.ground(seg, tokens, embedding, frames, torch.tensor([prompted]))
+        return given.mask_logits
+
+    torch.testing.assert_close(masks(1, 0.0), masks(-1, 0.0))
+    assert (masks(1, 1.0) - masks(-1, 1.0)).abs().max() > 1e-3
+    tokens = ImageTokens(features, embeddings)
+    everyone = compact.ground(seg, tokens, embedding, frames).mask_logits
+    torch.testing.assert_close(everyone, masks(1, 1.0))
+
+
 def test_the_query_steers_the_image_once_that_was_trained() -> None:
     torch.manual_seed(0)
     steered = build_segmenter(replace(SHARED_ENCODER, query_conditioning=True), [8, 16, 16, 16])

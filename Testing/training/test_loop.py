@@ -98,6 +98,16 @@ def test_batches_are_the_same_whoever_makes_them(tiny_overrides):
             assert torch.equal(ours, theirs)
 
 
+def test_some_samples_are_drawn_without_the_prompt(tiny_overrides):
+    more = ["sampling.promptless=0.5", "batch_size=30"]
+    dataset = Trainer(load_config(None, tiny_overrides + more)).dataset
+    prompted = torch.cat([batch.prompted for step in range(4) for batch in dataset[step]])
+    assert set(prompted.tolist()) == {0.0, 1.0}
+    assert 0.3 < prompted.mean() < 0.7
+    again = torch.cat([batch.prompted for step in range(4) for batch in dataset[step]])
+    assert torch.equal(prompted, again)
+
+
 def test_stages_change_what_is_drawn(tiny_overrides):
     stages = "sampling.stages=[{until: 3, set_weights: {PH2: 0.0, LGG: 0.0}}]"
     dataset = Trainer(load_config(None, [*tiny_overrides, stages])).dataset
