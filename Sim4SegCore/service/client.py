@@ -97,7 +97,7 @@ class PreparedImage:
 
     def part(self, start: int, end: int) -> memoryview:
         """Bytes of the voxels as they are sent; not a copy, which would stop all threads."""
-        return memoryview(self.voxels.reshape(-1).view(np.uint8)[start:end])
+        return self.voxels.reshape(-1).view(np.uint8)[start:end].data
 
 
 @dataclass(frozen=True)

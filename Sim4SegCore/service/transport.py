@@ -147,11 +147,12 @@ class Transport:
         settings = session.merge_environment_settings(
             url, self._proxies, stream, self._ca_bundle, None
         )
+        body: Any = data  # requests sends any buffer, which its stubs do not know
         return session.request(
             method,
             url,
             json=json,
-            data=data,
+            data=body,
             headers=dict(headers or {}),
             auth=self._auth,
             timeout=(CONNECT_S, read_s),
