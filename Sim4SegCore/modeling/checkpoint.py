@@ -145,7 +145,7 @@ def _write_parts(
     save_file(_half(_own_state(model)), folder / WEIGHTS_FILE)
     if adapter is None:
         network = model.lvlm.network
-        network.save_pretrained(folder / LVLM_FOLDER, state_dict=_half(network.state_dict()))
+        network.save_pretrained(folder / LVLM_FOLDER, state_dict=_half(_once(network)))
         model.lvlm.tokenizer.save_pretrained(folder / LVLM_FOLDER)
         model.lvlm.image_processor.save_pretrained(folder / LVLM_FOLDER)
     else:
@@ -224,6 +224,18 @@ def _load_weights(model: Sim4SegModel, path: Path) -> None:
 def _own_state(model: Sim4SegModel) -> dict[str, torch.Tensor]:
     """Everything but the LVLM, which transformers saves."""
     return {k: v for k, v in model.state_dict().items() if not k.startswith("lvlm.")}
+
+
+def _once(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The state without second names of one tensor, which transformers ties again."""
+    seen: set[tuple[int, torch.Size]] = set()
+    state = {}
+    for name, value in network.state_dict().items():
+        place = (value.data_ptr(), value.shape)
+        if place not in seen:
+            seen.add(place)
+            state[name] = value
+    return state
 
 
 def _half(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -817,7 +817,7 @@ def test_reading_leaves_the_streams_as_they_were(
 
 def test_import_is_cheap() -> None:
     program = (
-        "import sys, Sim4SegCore.io, Sim4SegCore.output, Sim4SegCore.rendering\n"
+        "import sys, Sim4SegCore.io, Sim4SegCore.output\n"
         "heavy = {'SimpleITK', 'pydicom', 'PIL', 'matplotlib', 'torch'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )

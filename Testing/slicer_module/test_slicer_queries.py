@@ -159,7 +159,7 @@ def test_progress_comes_on_the_main_thread(scene, slow_service):
         ({"query": "  "}, "query is empty"),
         ({"volumeNode": None}, "no volume"),
         ({"query": "x" * 1001}, "1001 characters"),
-        ({"mode": "volume"}, "does not know the mode"),
+        ({"mode": "movie"}, "does not know the mode"),
     ],
 )
 def test_what_cannot_be_asked_is_said_and_leaves_the_scene_alone(scene, asked, change, reason):
