@@ -61,14 +61,16 @@ def naive_answer(model: Sim4SegModel, pixels: Tensor, answer_ids: list[int], seg
     """The same answer token by token without a key-value cache, then one mask."""
     frame = Frame.longest_side((pixels.shape[1], pixels.shape[2]), model.config.lvlm.image_size)
     images = frame.apply(pixels)[None]
-    pair = FramePair.of([frame], [frame], 16, model.config.segmenter.prompt_size)
+    sam = Frame.longest_side((pixels.shape[1], pixels.shape[2]), model.config.segmenter.image_size)
+    pair = FramePair.of([frame], [sam], 16, model.config.segmenter.prompt_size)
     first_free = seg + 2
     for end in range(first_free, len(answer_ids) + 1):
         vision = model.lvlm.see(images)
         ids = torch.tensor([model.lvlm.prefix_ids(vision) + answer_ids[:end]])
         states, _ = model.lvlm.hidden_states(ids, vision)
         model.lvlm.logits(states[:, -1])
-    forced = model(images, None, None, torch.tensor([answer_ids]), torch.tensor([seg]), pair)
+    sam_images = sam.apply(pixels)[None]
+    forced = model(images, sam_images, None, torch.tensor([answer_ids]), torch.tensor([seg]), pair)
     return forced.grounding.mask_logits
 
 
