@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .image_embedding import ImageEmbedding
-from .vision import STRIDES, ConvNorm, ResidualBlock
+from .vision import STRIDES, ConvNorm, maps_of_stages, residual_stages
 
 
 class CompactEncoder(nn.Module):
@@ -36,11 +36,7 @@ class CompactEncoder(nn.Module):
             nn.ReLU(),
             ConvNorm(channels[0] // 2, channels[0], 3, 2),
         )
-        stages = []
-        for index, (width, depth) in enumerate(zip(channels, depths, strict=True)):
-            down = [] if index == 0 else [ConvNorm(channels[index - 1], width, 2, 2), nn.ReLU()]
-            stages.append(nn.Sequential(*down, *(ResidualBlock(width) for _ in range(depth))))
-        self.stages = nn.ModuleList(stages)
+        self.stages = residual_stages(channels, depths)
         self.laterals = nn.ModuleList(
             nn.Conv2d(width, embed_dim, 1) for width in channels[self.level :]
         )
@@ -48,11 +44,7 @@ class CompactEncoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> ImageEmbedding:
         """(B, 3, S, S) normalised pixels to the embedding of every level."""
-        features = F.relu(self.stem(pixels))
-        maps = []
-        for stage in self.stages:
-            features = stage(features)
-            maps.append(features)
+        maps = maps_of_stages(self.stages, F.relu(self.stem(pixels)))
         coarse, *context = (
             lateral(features)
             for lateral, features in zip(self.laterals, maps[self.level :], strict=True)

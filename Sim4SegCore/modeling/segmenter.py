@@ -29,7 +29,7 @@ SAM_ENCODERS = ("vit_b", "vit_l", "vit_h")
 
 @dataclass(frozen=True)
 class SegmenterConfig:
-    """Sizes of the segmenter; the defaults are the embedded model's.
+    """Sizes of the segmenter.
 
     Attributes:
         encoder: `compact` is a small one of its own, whose levels the query steers; `shared`

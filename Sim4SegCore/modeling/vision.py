@@ -7,6 +7,7 @@ depthwise ones: on CPUs they run many times faster per multiplication.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -79,6 +80,24 @@ class ResidualBlock(nn.Module):
         return F.relu(features + self.second(F.relu(self.first(features))))
 
 
+def residual_stages(channels: Sequence[int], depths: Sequence[int]) -> nn.ModuleList:
+    """Stages of residual blocks, all but the first halving the resolution."""
+    stages = []
+    for index, (width, depth) in enumerate(zip(channels, depths, strict=True)):
+        down = [] if index == 0 else [ConvNorm(channels[index - 1], width, 2, 2), nn.ReLU()]
+        stages.append(nn.Sequential(*down, *(ResidualBlock(width) for _ in range(depth))))
+    return nn.ModuleList(stages)
+
+
+def maps_of_stages(stages: nn.ModuleList, features: Tensor) -> tuple[Tensor, ...]:
+    """What each stage makes of the one before."""
+    maps = []
+    for stage in stages:
+        features = stage(features)
+        maps.append(features)
+    return tuple(maps)
+
+
 class CompactVisionModel(PreTrainedModel):
     """Patch stem of stride 4 and four residual stages.
 
@@ -95,11 +114,7 @@ class CompactVisionModel(PreTrainedModel):
         channels, depths = config.stage_channels, config.stage_depths
         assert channels is not None and depths is not None
         self.stem = ConvNorm(3, channels[0], 4, 4)
-        stages = []
-        for index, (width, depth) in enumerate(zip(channels, depths, strict=True)):
-            down = [] if index == 0 else [ConvNorm(channels[index - 1], width, 2, 2), nn.ReLU()]
-            stages.append(nn.Sequential(*down, *(ResidualBlock(width) for _ in range(depth))))
-        self.stages = nn.ModuleList(stages)
+        self.stages = residual_stages(channels, depths)
         self.to_tokens = nn.Conv2d(channels[2] + channels[3], config.hidden_size, 1)
         grid = config.image_size // config.patch_size
         self.position_embedding = nn.Embedding(grid * grid, config.hidden_size)
@@ -109,12 +124,7 @@ class CompactVisionModel(PreTrainedModel):
 
     def feature_maps(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) normalised pixels to features at strides 4, 8, 16 and 32."""
-        features = F.relu(self.stem(pixel_values))
-        maps = []
-        for stage in self.stages:
-            features = stage(features)
-            maps.append(features)
-        return tuple(maps)
+        return maps_of_stages(self.stages, F.relu(self.stem(pixel_values)))
 
     def tokens(self, feature_maps: tuple[Tensor, ...]) -> Tensor:
         """Features to (B, grid * grid, hidden_size) tokens in raster order."""

@@ -1,13 +1,12 @@
 """What jobs can be about, and what they may say for each. One place, so that a mode can be added.
 
-A volumetric mode is an entry of VOLUMETRIC: its options in the predictor's own words, which
-`segment_volume` tells apart. Its fields stand in `protocol.JobRequest` and in _FIELDS.
+A volumetric mode is a name in VOLUMETRIC, which `segment_volume` knows by `SliceOptions.mode`. Its
+fields stand in `protocol.JobRequest` and in _FIELDS.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 from ..scaling_config import ScalingConfig
 from ..volume import SliceOptions
@@ -24,10 +23,7 @@ def volume_options(request: JobRequest) -> SliceOptions:
     return SliceOptions(mode=mode, **given)
 
 
-VOLUMETRIC: dict[Mode, Callable[[JobRequest], SliceOptions]] = {
-    "slices": volume_options,
-    "volume": volume_options,
-}
+VOLUMETRIC: tuple[Mode, ...] = ("slices", "volume")
 _SCALING = ("samples", "masks", "seed")
 _TAKING_APART = ("axis", "scouts", "key_slices")
 _FIELDS: dict[Mode, tuple[str, ...]] = {

@@ -17,7 +17,7 @@ from .caching import ByteCache, bytes_within
 from .config import ServiceLimits
 from .jobs import Job, JobBoard, JobEndedError
 from .models import Load, ModelCatalog, ModelShelf, Predictor
-from .modes import VOLUMETRIC, mode_of, scaling
+from .modes import VOLUMETRIC, mode_of, scaling, volume_options
 from .out_of_memory import is_out_of_memory
 from .problems import ServiceProblemError, problem
 from .protocol import DeviceStatus, Mode, ModelStatus
@@ -208,8 +208,9 @@ class DeviceWorker:
 
     def _ask(self, predictor: Predictor, job: Job) -> Result | VolumeResult:
         request = job.request
-        if (options := VOLUMETRIC.get(mode_of(request))) is not None:
-            return predictor.segment_volume(job.image.volume(), request.query, options(request))
+        if mode_of(request) in VOLUMETRIC:
+            options = volume_options(request)
+            return predictor.segment_volume(job.image.volume(), request.query, options)
         key = (job.model, job.image.hash, request.slice or 0)
         encoded = self._encoded.get(key)
         if encoded is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..painting import DISCLAIMER
+from ..painting import BACKGROUND, DISCLAIMER, MUTED, TEXT, colour_of
 from .measuring import millilitres
 from .result import VolumeResult
 
@@ -27,11 +27,7 @@ _CURVE_HEIGHT = 150
 _HEADER_HEIGHT = 74
 _FOOTER_HEIGHT = 30
 _TILE_SIDE = _WIDTH // COLUMNS
-_BACKGROUND = "#101214"
-_TEXT = "#e8eaed"
-_MUTED = "#9aa0a6"
-_MASK = "#00d5ff"
-_KEY = "#ffb000"
+_MASK, _KEY = colour_of(0), colour_of(1)
 
 
 def montage(result: VolumeResult) -> Figure:
@@ -49,7 +45,7 @@ def montage(result: VolumeResult) -> Figure:
     rows = -(-len(numbers) // COLUMNS)
     tile_height = _tile_height(result)
     height = _HEADER_HEIGHT + rows * tile_height + _CURVE_HEIGHT + _FOOTER_HEIGHT
-    figure = Figure(figsize=(_WIDTH / _DPI, height / _DPI), dpi=_DPI, facecolor=_BACKGROUND)
+    figure = Figure(figsize=(_WIDTH / _DPI, height / _DPI), dpi=_DPI, facecolor=BACKGROUND)
     _write_header(figure, result, height)
     for place, number in enumerate(numbers):
         row, column = divmod(place, COLUMNS)
@@ -111,7 +107,7 @@ def _draw_slice(axes: Axes, result: VolumeResult, number: int) -> None:
         0.97,
         f"{result.view.index_axis} = {index}{' (key)' if is_key else ''}",
         transform=axes.transAxes,
-        color=_KEY if is_key else _TEXT,
+        color=_KEY if is_key else TEXT,
         fontsize=9,
         verticalalignment="top",
         bbox={"facecolor": "#000000", "alpha": 0.55, "edgecolor": "none", "pad": 2},
@@ -138,11 +134,11 @@ def _draw_presence(figure: Figure, result: VolumeResult, height: int) -> None:
 
     axes = figure.add_axes(
         (0.06, (_FOOTER_HEIGHT + 34) / height, 0.91, (_CURVE_HEIGHT - 48) / height),
-        facecolor=_BACKGROUND,
+        facecolor=BACKGROUND,
     )
     seen = [score for score in result.slices if score.presence is not None]
     presence = np.array([score.presence for score in seen], dtype=float)
-    axes.plot([score.index for score in seen], presence, color=_TEXT, linewidth=1.2)
+    axes.plot([score.index for score in seen], presence, color=TEXT, linewidth=1.2)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if result.slice_range is not None:
         first, last = result.slice_range
@@ -151,11 +147,11 @@ def _draw_presence(figure: Figure, result: VolumeResult, height: int) -> None:
         axes.axvline(key.index, color=_KEY, linewidth=1)
     axes.set_ylim(0, 1)
     axes.set_xlim(-0.5, result.view.count - 0.5)
-    axes.set_ylabel("presence", color=_MUTED, fontsize=8)
-    axes.set_xlabel(f"slice along {result.view.index_axis}", color=_MUTED, fontsize=8)
-    axes.tick_params(colors=_MUTED, labelsize=7)
+    axes.set_ylabel("presence", color=MUTED, fontsize=8)
+    axes.set_xlabel(f"slice along {result.view.index_axis}", color=MUTED, fontsize=8)
+    axes.tick_params(colors=MUTED, labelsize=7)
     for spine in axes.spines.values():
-        spine.set_color(_MUTED)
+        spine.set_color(MUTED)
 
 
 def _write_header(figure: Figure, result: VolumeResult, height: int) -> None:
@@ -168,9 +164,9 @@ def _write_header(figure: Figure, result: VolumeResult, height: int) -> None:
     diagnosis = f"Diagnosis: {label} ({result.diagnosis.confidence:.0%})" if label else ""
     for line, (text, colour) in enumerate(
         [
-            (f"{found}, presence {finding.confidence:.0%}", _MASK if finding.present else _TEXT),
-            (f"{diagnosis}   {result.view.plane} slices, {result.window.name}".strip(), _TEXT),
+            (f"{found}, presence {finding.confidence:.0%}", _MASK if finding.present else TEXT),
+            (f"{diagnosis}   {result.view.plane} slices, {result.window.name}".strip(), TEXT),
         ]
     ):
         figure.text(0.012, 1 - (24 + 26 * line) / height, text, color=colour, fontsize=11)
-    figure.text(0.012, 10 / height, DISCLAIMER, color=_MUTED, fontsize=8)
+    figure.text(0.012, 10 / height, DISCLAIMER, color=MUTED, fontsize=8)
