@@ -104,7 +104,9 @@ class Frame:
                 cut, size=self.content, mode="bilinear", align_corners=False, antialias=True
             )
         padding = (0, self.side - self.content[1], 0, self.side - self.content[0])
-        return F.pad(cut.flip(self._mirrored_axes), padding)[0]
+        if self._mirrored_axes:
+            cut = cut.flip(self._mirrored_axes)
+        return F.pad(cut, padding)[0]
 
     def invert(self, values: Tensor) -> Tensor:
         """Bring a map in model coordinates back onto the window's own pixels.
@@ -115,17 +117,22 @@ class Frame:
         Returns:
             (B, C, window height, window width), bilinear; padding never leaks in.
         """
-        axes = []
-        for axis, cells in enumerate(values.shape[-2:]):
-            pixels, content = self.window[2 + axis], self.content[axis]
-            centres = (torch.arange(pixels) + 0.5) * (2 * content / (pixels * self.side)) - 1
-            last_centre = (2 * _cells_shown(content, self.side, cells) - 1) / cells - 1
-            axes.append(centres.clamp_max(last_centre).to(values))
-        # The axes apart: torch's affine_grid multiplies matrices for every pixel.
-        columns, rows = torch.meshgrid(axes[1], axes[0], indexing="xy")
-        grid = torch.stack([columns, rows], dim=-1).expand(len(values), -1, -1, -1)
-        upright = F.grid_sample(values, grid, padding_mode="border", align_corners=False)
-        return upright.flip(self._mirrored_axes)
+        rows, columns = (self._weights_of_cells(axis, values) for axis in (0, 1))
+        # The axes apart: two small products instead of four neighbours looked up for every pixel.
+        upright = rows @ values @ columns.T
+        return upright.flip(axes) if (axes := self._mirrored_axes) else upright
+
+    def _weights_of_cells(self, axis: int, values: Tensor) -> Tensor:
+        """What each cell of a map counts in each pixel of the window, along one axis.
+
+        Returns:
+            (pixels, cells); every row adds up to 1.
+        """
+        cells = values.shape[axis - 2]
+        pixels, content = self.window[2 + axis], self.content[axis]
+        centres = (torch.arange(pixels) + 0.5) * (content / pixels * cells / self.side) - 0.5
+        places = centres.clamp(0, _cells_shown(content, self.side, cells) - 1)
+        return (1 - (places[:, None] - torch.arange(cells)).abs()).clamp_min(0).to(values)
 
 
 def relative_affine(source: Frame, target: Frame) -> Tensor:

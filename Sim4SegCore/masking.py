@@ -91,22 +91,31 @@ class MaskDrawer:
         Args:
             grounding: of `whole`.
         """
-        logits = image.sam_frame.invert(grounding.mask_logits.float().cpu())[0]
-        estimates = grounding.iou[0].float().tolist()
+        plain = self._own(image, grounding, 0, "as it is")
         if self.model.config.detail.side > 0 and grounding.detail_logits[0] > 0:
-            tiled = self._tiled(image, seg_state, logits[0])
-            return [DrawnMask("in tiles", tiled, estimates[0])]
-        plain = DrawnMask("as it is", logits[0], estimates[0])
+            tiled = self._tiled(image, seg_state, plain.logits)
+            return [DrawnMask("in tiles", tiled, plain.estimated_iou)]
         if count == 1:
             return [plain]
-        proposed = zip(PROPOSALS, logits[1:], estimates[1:], strict=False)
-        proposals = [DrawnMask(*proposal) for proposal in proposed]
-        proposals.sort(key=lambda mask: -mask.estimated_iou)
+        proposals = []
+        if count > 2:
+            proposals = [
+                self._own(image, grounding, 1 + number, name)
+                for number, name in enumerate(PROPOSALS[: grounding.iou.shape[1] - 1])
+            ]
+            proposals.sort(key=lambda mask: -mask.estimated_iou)
         views = {"mirrored": image.sam_frame.mirror(columns=True)}
         if count > 2 + len(proposals):
-            views |= self._near(image, logits[0])
-        mirrored, *near = self._views(image, seg_state, views, logits[0])
+            views |= self._near(image, plain.logits)
+        mirrored, *near = self._views(image, seg_state, views, plain.logits)
         return [plain, mirrored, *proposals, *near][:count]
+
+    @staticmethod
+    def _own(image: EncodedImage, grounding: Grounding, number: int, name: str) -> DrawnMask:
+        """One of the masks of `whole`, in the image's pixels."""
+        chosen = grounding.mask_logits[:1, number, None].float().cpu()
+        logits = image.sam_frame.invert(chosen)[0, 0]
+        return DrawnMask(name, logits, float(grounding.iou[0, number]))
 
     def _views(
         self, image: EncodedImage, seg_state: Tensor, views: dict[str, Frame], plain: Tensor
@@ -138,7 +147,7 @@ class MaskDrawer:
 
     def _near(self, image: EncodedImage, plain: Tensor) -> dict[str, Frame]:
         """Square windows around what was drawn; none where they would show nothing new."""
-        drawn = plain.sigmoid() > self.model.config.mask_threshold
+        drawn = plain > self.model.config.mask_threshold_logit
         rows, columns = drawn.any(1).nonzero()[:, 0], drawn.any(0).nonzero()[:, 0]
         if not len(rows):
             return {}
@@ -156,7 +165,7 @@ class MaskDrawer:
         return {"zoomed": frame, "zoomed and mirrored": frame.mirror(columns=True)}
 
     def _tiled(self, image: EncodedImage, seg_state: Tensor, coarse: Tensor) -> Tensor:
-        drawn = coarse.sigmoid() > self.model.config.mask_threshold
+        drawn = coarse > self.model.config.mask_threshold_logit
         self._progress()(Step("mask", MASK_BEGINS, drawn.numpy()))
         if image.tiles is None:
             image.tiles = self._encode_tiles(image)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import ConvexHull
 
 from .case import Case
 from .regions import region_areas, signed_distance
@@ -61,7 +62,7 @@ def _diameters(
         spacing: of a pixel along columns and rows, in the unit.
     """
     corners = _outer_corners(region) * np.asarray(spacing)
-    hull = _convex_hull(corners)
+    hull = corners[ConvexHull(corners).vertices]
     between = hull[:, None] - hull[None]
     distances = np.hypot(between[..., 0], between[..., 1])
     longest = float(distances.max())
@@ -83,25 +84,6 @@ def _outer_corners(region: NDArray[np.bool_]) -> NDArray[np.float64]:
     beyond = region.shape[1] - region[rows, ::-1].argmax(1)
     ends = [np.stack([x, y], 1) for x in (first, beyond) for y in (rows, rows + 1)]
     return np.concatenate(ends).astype(np.float64)
-
-
-def _convex_hull(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Corners of the hull of (N, 2) points (Andrew's monotone chain)."""
-    ordered = sorted(set(map(tuple, points.tolist())))
-    hull: list[tuple[float, ...]] = []
-    for chain in (ordered, ordered[::-1]):
-        side: list[tuple[float, ...]] = []
-        for point in chain:
-            while len(side) > 1 and _turn(side[-2], side[-1], point) <= 0:
-                side.pop()
-            side.append(point)
-        hull += side[:-1]
-    return np.array(hull)
-
-
-def _turn(a: tuple[float, ...], b: tuple[float, ...], c: tuple[float, ...]) -> float:
-    """Above 0 where the way from a over b to c turns left."""
-    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
 def _intensities(mask: NDArray[np.bool_], image: NDArray[np.generic]) -> dict[str, float]:

@@ -324,7 +324,7 @@ class Sim4Seg:
         return drawn[scores.index(max(scores))].logits
 
     def _thresholded(self, logits: torch.Tensor) -> torch.Tensor:
-        return logits.sigmoid() > self.model.config.mask_threshold
+        return logits > self.model.config.mask_threshold_logit
 
     def _contradictions(self, image: EncodedImage, drawn: DrawnMask, answer: Answer) -> float:
         finding = self._finding(image.case, answer, 1.0, drawn.logits)

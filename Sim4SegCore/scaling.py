@@ -126,8 +126,8 @@ def expected_dice(logits: Tensor, mask: Tensor, calibration: Calibration) -> flo
     if not mask.any():
         return None
     probability = (logits / calibration.mask_temperature).sigmoid()
-    overlap = probability[mask].sum()
-    return float(2 * overlap / (probability.sum() + mask.sum()))
+    overlap = torch.where(mask, probability, 0.0).sum()
+    return float(2 * overlap / (probability.sum() + mask.count_nonzero()))
 
 
 def _tempered(probabilities: Mapping[str, float], temperature: float) -> dict[str, float]:

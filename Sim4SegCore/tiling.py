@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -32,7 +34,7 @@ def tile_frames(
 def _starts(length: int, side: int, overlap: float) -> list[int]:
     if side >= length:
         return [0]
-    count = -(-(length - side) // max(1, int(side * (1 - overlap)))) + 1
+    count = math.ceil((length - side) / max(1.0, side * (1 - overlap))) + 1
     return [round(n * (length - side) / (count - 1)) for n in range(count)]
 
 

@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from Sim4SegCore.errors import Sim4SegError
+from Sim4SegCore.modeling.layers import lay_out_channels_last
 from Sim4SegCore.modeling.sim4seg import TeacherForced
 
 from . import run_folder, state
@@ -77,7 +78,7 @@ class Trainer:
         network = build_network(config, records)
         self.model, self.adapter = network.model.to(self.world.device), network.adapter
         if not config.parallel.sharded:  # FSDP wants contiguous weights
-            self.model.to(memory_format=torch.channels_last)
+            lay_out_channels_last(self.model)
         if config.parallel.gradient_checkpointing:
             _recompute_activations(self.model.lvlm.network)
         store = ImageStore(folder, config.image_cache_gib)

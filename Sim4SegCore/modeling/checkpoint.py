@@ -26,6 +26,7 @@ from ..case import ModelIdentity
 from ..errors import Sim4SegError
 from .answer import SEG_TOKEN
 from .build import build_model
+from .layers import lay_out_channels_last
 from .lvlm import LVLM
 from .lvlm_loading import load_lvlm
 from .sim4seg import Sim4SegConfig, Sim4SegModel
@@ -97,6 +98,7 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Sim4SegModel
     model = build_model(config, lvlm)
     _load_weights(model, folder / WEIGHTS_FILE)
     model = model.to(dtype).eval().requires_grad_(False)
+    lay_out_channels_last(model)
     # segment-anything computes positions in float32, whatever the weights' precision.
     model.segmenter.prompt_encoder.pe_layer.float()
     volumetric = folder / VOLUMETRIC_FOLDER

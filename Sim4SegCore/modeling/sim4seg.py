@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,11 @@ class Sim4SegConfig:
     scaling: ScalingConfig = field(default_factory=ScalingConfig)
     calibration: Calibration = field(default_factory=Calibration)
 
+    @property
+    def mask_threshold_logit(self) -> float:
+        """`mask_threshold` as a logit, to compare masks with before they are probabilities."""
+        return math.log(self.mask_threshold / (1 - self.mask_threshold))
+
 
 @dataclass
 class FramePair:
@@ -121,6 +127,21 @@ class ImageTokens:
         return ImageTokens(
             self.features.expand(count, -1, -1), self.embeddings.expand(count, -1, -1, -1)
         )
+
+
+@dataclass
+class Evidence:
+    """What the image says of the target besides its mask.
+
+    Attributes:
+        similarity: (B, gh, gw) of [SEG] and image tokens.
+        presence_logits: (B,), the target is in the image.
+        diagnosis_logits: (B, labels) of the diagnosis head.
+    """
+
+    similarity: Tensor
+    presence_logits: Tensor
+    diagnosis_logits: Tensor
 
 
 @dataclass
@@ -240,26 +261,31 @@ class Sim4SegModel(nn.Module):
             frames: of the same batch.
             prompted: (B,) of 0 or 1, whose masks are drawn with RVLS2M's prompt; None for all.
         """
-        seg_embedding = self.projection(seg_state)
-        similarity = self.rvls2m.similarity(seg_embedding, image_tokens.embeddings)
-        prompt = self.rvls2m(similarity, frames.lvlm_valid, frames.theta, frames.sam_valid)
+        evidence = self.weigh(seg_state, image_tokens, frames)
+        prompt = self.rvls2m(evidence.similarity, frames.lvlm_valid, frames.theta, frames.sam_valid)
         mask_prompt = None
         if self.config.rvls2m.mode != "none":
             mask_prompt = prompt.logits.to(image_embedding.coarse.dtype)
             if prompted is not None:
                 mask_prompt = mask_prompt * prompted.to(mask_prompt)[:, None, None, None]
+        seg_embedding = self.projection(seg_state)
         masks = self.segmenter(image_embedding, seg_embedding[:, None], mask_prompt)
-        presence, diagnosis = self.evidence_heads(
-            seg_state, image_tokens.features, similarity, frames.lvlm_valid
-        )
         return Grounding(
             mask_logits=masks.mask_logits,
             iou=masks.iou,
             prompt=prompt,
-            presence_logits=presence,
-            diagnosis_logits=diagnosis,
+            presence_logits=evidence.presence_logits,
+            diagnosis_logits=evidence.diagnosis_logits,
             detail_logits=self.detail_head(seg_state)[:, 0].float(),
         )
+
+    def weigh(self, seg_state: Tensor, image_tokens: ImageTokens, frames: FramePair) -> Evidence:
+        """The evidence alone, without drawing; arguments as in `ground`."""
+        similarity = self.rvls2m.similarity(self.projection(seg_state), image_tokens.embeddings)
+        presence, diagnosis = self.evidence_heads(
+            seg_state, image_tokens.features, similarity, frames.lvlm_valid
+        )
+        return Evidence(similarity, presence, diagnosis)
 
     def forward(
         self,

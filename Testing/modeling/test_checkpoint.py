@@ -16,6 +16,7 @@ from tiny import answer, framed, picture, write_llava
 
 from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.modeling.checkpoint import identify, load_model, resolve_folder, save_model
+from Sim4SegCore.modeling.layers import lay_out_channels_last
 from Sim4SegCore.modeling.sim4seg import Sim4SegModel
 from Sim4SegCore.predictor import Sim4Seg
 
@@ -57,6 +58,7 @@ def test_a_saved_model_answers_as_before(compact: Sim4SegModel, saved: Path) -> 
     rounded = copy.deepcopy(compact)
     for name, value in rounded.state_dict().items():
         value.copy_(value if "positional_encoding" in name else value.half())
+    lay_out_channels_last(rounded)
     before, after, exactly = outputs(compact), outputs(loaded), outputs(rounded)
     for name, value in before.items():
         scale = float(value.abs().max())
