@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -156,7 +156,9 @@ class Concluder:
     def _ask(self, number: int, fraction: float) -> Result:
         reached = Step("answer", LOOKED + (ANSWERED - LOOKED) * fraction)
         self._predictor.progress = lambda step: self._listener(reached)
-        return self._predictor.segment(self._pictures.case(number), self._query.text)
+        # The mask is there already: the answer's own is drawn once, to check what it says.
+        scaling = replace(self._predictor.model.config.scaling, masks=1)
+        return self._predictor.segment(self._pictures.case(number), self._query.text, scaling)
 
     def _key_slice(self, key: Chosen, result: Result, total: float) -> KeySlice:
         return KeySlice(

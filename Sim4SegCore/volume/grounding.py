@@ -14,9 +14,23 @@ from torch import Tensor
 
 from ..modeling.answer import OPENING, SEG_TOKEN
 from ..modeling.image_embedding import ImageEmbedding
+from ..modeling.lvlm import VisionOutput
 from ..modeling.precision import fast_precision
-from ..modeling.sim4seg import FramePair, Grounding, ImageTokens, Sim4SegModel
+from ..modeling.sim4seg import FramePair, ImageTokens, Sim4SegModel
 from .slices import SlicePictures
+
+
+@dataclass
+class Scouted:
+    """What the language model makes of the query on a batch of slices.
+
+    Attributes:
+        seg_states: (B, D).
+        presence_logits: float32 (B,).
+    """
+
+    seg_states: Tensor
+    presence_logits: Tensor
 
 
 @dataclass
@@ -24,12 +38,10 @@ class SliceEvidence:
     """What a batch of slices says of the target.
 
     Attributes:
-        seg_states: (B, D) that the masks were asked with.
         presence_logits: float32 (B,).
         mask_logits: float16 (B, P, P) in SAM's frame.
     """
 
-    seg_states: Tensor
     presence_logits: Tensor
     mask_logits: Tensor
 
@@ -51,60 +63,53 @@ class SliceGrounder:
         self._seg_place = len(query_ids) + opening.index(seg_id)
 
     @torch.inference_mode()
-    def scout(self, numbers: Sequence[int]) -> SliceEvidence:
-        """Read the query on each of the slices and ground each with its own [SEG]."""
+    def scout(self, numbers: Sequence[int]) -> Scouted:
+        """Read the query on each of the slices; nothing is drawn."""
         with fast_precision(self.model.rvls2m.scale):
-            return self._evidence(numbers, None)
+            vision, image_tokens, text_states = self._read(numbers, self._text_ids)
+            seg_states = text_states[:, self._seg_place]
+            frames = self._frames(len(numbers), vision.token_grid[0])
+            evidence = self.model.weigh(seg_states, image_tokens, frames)
+        return Scouted(seg_states.float().cpu(), evidence.presence_logits.cpu())
 
     @torch.inference_mode()
     def ground(self, numbers: Sequence[int], seg_state: Tensor) -> SliceEvidence:
         """Ground the slices with one [SEG] state (D,) for all."""
-        with fast_precision(self.model.rvls2m.scale):
-            return self._evidence(numbers, seg_state)
-
-    def _evidence(self, numbers: Sequence[int], seg_state: Tensor | None) -> SliceEvidence:
-        model, count = self.model, len(numbers)
-        lvlm_images = self.pictures.framed(numbers, self.lvlm_frame).to(model.device)
-        vision = model.lvlm.see(lvlm_images)
-        prefix = model.lvlm.prefix_ids(vision)
-        ids = prefix if seg_state is not None else prefix + self._text_ids
-        tokens = torch.tensor([ids], device=model.device).expand(count, -1)
-        states, _ = model.lvlm.hidden_states(tokens, vision)
-        image_states = states[:, len(prefix) - vision.token_count : len(prefix)]
-        if seg_state is None:
-            seg_states = states[:, len(prefix) + self._seg_place]
-        else:
-            seg_states = seg_state.to(states).expand(count, -1)
-        grounding = self._ground(
-            numbers,
-            seg_states,
-            model.image_tokens(vision, image_states),
-            model.sam_embedding(None, vision) if self._is_shared else self._embed(numbers),
-            vision.token_grid[0],
-        )
+        model = self.model
+        with fast_precision(model.rvls2m.scale):
+            vision, image_tokens, _ = self._read(numbers, [])
+            grounding = model.ground(
+                seg_state.to(image_tokens.features).expand(len(numbers), -1),
+                image_tokens,
+                model.sam_embedding(None, vision) if self._is_shared else self._embed(numbers),
+                self._frames(len(numbers), vision.token_grid[0]),
+            )
         return SliceEvidence(
-            seg_states.float().cpu(),
-            grounding.presence_logits.cpu(),
-            grounding.mask_logits[:, 0].half().cpu(),
+            grounding.presence_logits.cpu(), grounding.mask_logits[:, 0].half().cpu()
         )
+
+    def _read(
+        self, numbers: Sequence[int], text_ids: list[int]
+    ) -> tuple[VisionOutput, ImageTokens, Tensor]:
+        """The LVLM's view of slices, its image tokens, and its states (B, T, D) of the text."""
+        lvlm = self.model.lvlm
+        vision = lvlm.see(self.pictures.framed(numbers, self.lvlm_frame).to(self.model.device))
+        prefix = lvlm.prefix_ids(vision)
+        ids = torch.tensor([prefix + text_ids], device=self.model.device)
+        states, _ = lvlm.hidden_states(ids.expand(len(numbers), -1), vision)
+        image_states = states[:, len(prefix) - vision.token_count : len(prefix)]
+        return vision, self.model.image_tokens(vision, image_states), states[:, len(prefix) :]
 
     def _embed(self, numbers: Sequence[int]) -> ImageEmbedding:
         images = self.pictures.framed(numbers, self.sam_frame).to(self.model.device)
         content = torch.tensor([self.sam_frame.content] * len(numbers))
         return self.model.sam_embedding(images, None, content)
 
-    def _ground(
-        self,
-        numbers: Sequence[int],
-        seg_states: Tensor,
-        image_tokens: ImageTokens,
-        embedding: ImageEmbedding,
-        token_grid: int,
-    ) -> Grounding:
+    def _frames(self, count: int, token_grid: int) -> FramePair:
         pair = FramePair.of(
-            [self.lvlm_frame] * len(numbers),
-            [self.sam_frame] * len(numbers),
+            [self.lvlm_frame] * count,
+            [self.sam_frame] * count,
             token_grid,
             self.model.config.segmenter.prompt_size,
         )
-        return self.model.ground(seg_states, image_tokens, embedding, pair.to(self.model.device))
+        return pair.to(self.model.device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,7 +91,7 @@ def _mask(
     """bool (k, j, i) on the volume's own voxels."""
     config = predictor.model.config
     logits = smooth_along_stack(looked.mask_logits, looked.is_seen, pictures.view.spacing[0])
-    least = math.log(config.mask_threshold / (1 - config.mask_threshold))
+    least = config.mask_threshold_logit
     taken = followed_slices(presence, logits > least, config.presence_threshold)
     frame = pictures.frame(config.segmenter.image_size)
     mask = np.zeros(pictures.shape, dtype=bool)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..modeling.lvlm import LVLM
 from ..progress import StopAndKeepError
-from .grounding import SliceEvidence, SliceGrounder
+from .grounding import Scouted, SliceEvidence, SliceGrounder
 from .key_slices import scout_numbers
 from .memory import ModelHolder, Room
 from .slices import SlicePictures
@@ -132,10 +132,10 @@ class SliceLooker:
         for number in scout_numbers(among or range(len(self._pictures)), scouts):
             self._report(0.0)
             seen.append(self._scout_one(number))
-        states = torch.cat([evidence.seg_states for evidence in seen])
-        return states, torch.cat([evidence.presence_logits for evidence in seen])
+        states = torch.cat([scouted.seg_states for scouted in seen])
+        return states, torch.cat([scouted.presence_logits for scouted in seen])
 
-    def _scout_one(self, number: int) -> SliceEvidence:
+    def _scout_one(self, number: int) -> Scouted:
         return self._room.attempt(lambda _: self._grounder.scout([number]), 1)
 
     def _look_at_all(self, looked: Looked, seg_state: Tensor) -> None:

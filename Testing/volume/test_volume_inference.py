@@ -136,8 +136,8 @@ def test_empty_slices_are_not_looked_at(predictor):
 def test_an_answer_about_something_else_is_warned_of(predictor, monkeypatch, label, is_warned):
     segment = predictor.segment
 
-    def understood(image, query):
-        result = segment(image, query)
+    def understood(image, query, scaling):
+        result = segment(image, query, scaling)
         finding = dataclasses.replace(result.findings[0], label=label)
         return dataclasses.replace(result, findings=(finding,))
 
