@@ -6,6 +6,7 @@ draws on their training images is noisy, but of many more patients than the mask
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -66,12 +67,13 @@ def draw_masks(
     if not unknown:
         raise Sim4SegError("every training image has its mask; there is nothing to draw")
     model = load_model(resolve_folder(source)).eval()
+    config = dataclasses.replace(config, model=model.config)  # views as the drawing model sees them
     kept = 0
     with staged_folder(target, overwrite) as place:
         (place / "masks").mkdir()
         with (place / LIST_FILE).open("w", encoding="utf-8") as lines:
             for record, logits in _logits(config, model, unknown, folder):
-                mask = _one_region(logits.sigmoid() > model.config.mask_threshold)
+                mask = _one_region(logits > model.config.mask_threshold_logit)
                 dice = expected_dice(logits, mask, model.config.calibration)
                 if dice is None or dice < least:
                     continue

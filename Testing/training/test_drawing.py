@@ -87,9 +87,15 @@ def test_more_data_is_learned_and_needs_names_of_its_own(made_up_data, tmp_path)
         read_training_records(made_up_data / "m3ds", [str(tmp_path / "other")])
 
 
-def test_draw_from_the_command_line(half_known, tiny_overrides, tmp_path, capsys):
-    assert run.main(["train", *tiny_overrides]) == 0
-    assert run.main(["export", "--to", str(tmp_path / "model"), *tiny_overrides]) == 0
+@pytest.mark.parametrize("encoder", ["shared", "compact"])
+def test_draw_from_the_command_line(half_known, tiny_overrides, tmp_path, capsys, encoder):
+    drawing = [
+        *tiny_overrides,
+        f"model.segmenter.encoder={encoder}",
+        "model.segmenter.embed_dim=32",
+    ]
+    assert run.main(["train", *drawing]) == 0
+    assert run.main(["export", "--to", str(tmp_path / "model"), *drawing]) == 0
     draw = ["draw", "--model", str(tmp_path / "model"), "--to", str(tmp_path / "drawn")]
     assert run.main([*draw, "--least", "0", *tiny_overrides]) == 0
     records = {r.id: r for r in read_records(half_known / "m3ds", "train")}
