@@ -145,6 +145,21 @@ class Evidence:
 
 
 @dataclass
+class Drawing:
+    """Masks, and the prompt that they were drawn with.
+
+    Attributes:
+        mask_logits: (B, 1 + multimask, P, P) in SAM's frame.
+        iou: (B, 1 + multimask) estimated by the decoder.
+        prompt: RVLS2M's.
+    """
+
+    mask_logits: Tensor
+    iou: Tensor
+    prompt: MaskPrompt
+
+
+@dataclass
 class Grounding:
     """What the [SEG] state means in the image.
 
@@ -262,18 +277,11 @@ class Sim4SegModel(nn.Module):
             prompted: (B,) of 0 or 1, whose masks are drawn with RVLS2M's prompt; None for all.
         """
         evidence = self.weigh(seg_state, image_tokens, frames)
-        prompt = self.rvls2m(evidence.similarity, frames.lvlm_valid, frames.theta, frames.sam_valid)
-        mask_prompt = None
-        if self.config.rvls2m.mode != "none":
-            mask_prompt = prompt.logits.to(image_embedding.coarse.dtype)
-            if prompted is not None:
-                mask_prompt = mask_prompt * prompted.to(mask_prompt)[:, None, None, None]
-        seg_embedding = self.projection(seg_state)
-        masks = self.segmenter(image_embedding, seg_embedding[:, None], mask_prompt)
+        drawing = self.draw(seg_state, evidence.similarity, image_embedding, frames, prompted)
         return Grounding(
-            mask_logits=masks.mask_logits,
-            iou=masks.iou,
-            prompt=prompt,
+            mask_logits=drawing.mask_logits,
+            iou=drawing.iou,
+            prompt=drawing.prompt,
             presence_logits=evidence.presence_logits,
             diagnosis_logits=evidence.diagnosis_logits,
             detail_logits=self.detail_head(seg_state)[:, 0].float(),
@@ -286,6 +294,25 @@ class Sim4SegModel(nn.Module):
             seg_state, image_tokens.features, similarity, frames.lvlm_valid
         )
         return Evidence(similarity, presence, diagnosis)
+
+    def draw(
+        self,
+        seg_state: Tensor,
+        similarity: Tensor,
+        image_embedding: ImageEmbedding,
+        frames: FramePair,
+        prompted: Tensor | None = None,
+    ) -> Drawing:
+        """The masks alone, where the similarity (B, gh, gw) is known; see `ground`."""
+        prompt = self.rvls2m(similarity, frames.lvlm_valid, frames.theta, frames.sam_valid)
+        mask_prompt = None
+        if self.config.rvls2m.mode != "none":
+            mask_prompt = prompt.logits.to(image_embedding.coarse.dtype)
+            if prompted is not None:
+                mask_prompt = mask_prompt * prompted.to(mask_prompt)[:, None, None, None]
+        seg_embedding = self.projection(seg_state)
+        masks = self.segmenter(image_embedding, seg_embedding[:, None], mask_prompt)
+        return Drawing(masks.mask_logits, masks.iou, prompt)
 
     def forward(
         self,

@@ -1,6 +1,6 @@
 """Volumes: slices of a scan are segmented in batches, a few of them are spoken about.
 
-The way of the data: `VolumeCase` → `SliceView` → `SliceGrounder` → consistency, cleaning →
+The way of the data: `VolumeCase` → `SliceView` → `SliceLooker` → consistency, cleaning →
 `VolumeResult` → files. Masks come back in the scan's own voxels; nothing is resampled but the
 pictures that the model sees.
 """

@@ -1,4 +1,4 @@
-"""Every slice looked at once, in batches: memory is bounded by the batch, not by the volume."""
+"""Every slice drawn once, in batches: memory is bounded by the batch, not by the volume."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..modeling.lvlm import LVLM
 from ..progress import StopAndKeepError
-from .grounding import Scouted, SliceEvidence, SliceGrounder
+from .anchors import AnchoredReadings, anchor_numbers
+from .grounding import Reading, Scouted, SliceGrounder
 from .key_slices import scout_numbers
 from .memory import ModelHolder, Room
 from .slices import SlicePictures
@@ -26,7 +27,8 @@ class Looked:
     """What was seen on the slices of a view.
 
     Attributes:
-        presence: float32 (N,) probabilities; 0 where nothing was looked at.
+        presence: float32 (N,) probabilities, between anchors interpolated; 0 where nothing was
+            looked at.
         mask_logits: float16 (N, P, P) in the frame of `SlicePictures.frame`.
         seen: numbers of the slices that were looked at, ascending.
         worth_looking: numbers of the slices that show anything.
@@ -140,22 +142,35 @@ class SliceLooker:
 
     def _look_at_all(self, looked: Looked, seg_state: Tensor) -> None:
         waiting = looked.worth_looking
+        anchors = anchor_numbers(waiting, self._pictures.view.spacing[0])
+        readings = AnchoredReadings(anchors, lambda numbers: self._read(numbers, seg_state))
         while len(looked.seen) < len(waiting):
-            self._report(len(looked.seen) / len(waiting))
-            start = len(looked.seen)
-            numbers, evidence = self._next(waiting[start:], seg_state)
-            looked.presence[numbers] = evidence.presence_logits.sigmoid()
-            looked.mask_logits[numbers] = evidence.mask_logits
+            done, total = len(looked.seen) + readings.count, len(waiting) + len(anchors)
+            self._report(done / total)
+            numbers, presence, masks = self._next(waiting[len(looked.seen) :], seg_state, readings)
+            looked.presence[numbers] = presence
+            looked.mask_logits[numbers] = masks
             looked.seen += numbers
         self._report(1.0)
 
-    def _next(self, waiting: list[int], seg_state: Tensor) -> tuple[list[int], SliceEvidence]:
-        """One batch; where memory does not suffice, a smaller one."""
+    def _read(self, anchors: Sequence[int], seg_state: Tensor) -> Reading:
+        """The first few of the slices; where memory does not suffice, fewer."""
+        return self._room.attempt(
+            lambda count: self._grounder.read(anchors[:count], seg_state), len(anchors)
+        )
 
-        def ground(count: int) -> tuple[list[int], SliceEvidence]:
-            return waiting[:count], self._grounder.ground(waiting[:count], seg_state)
+    def _next(
+        self, waiting: list[int], seg_state: Tensor, readings: AnchoredReadings
+    ) -> tuple[list[int], Tensor, Tensor]:
+        """Numbers, presence and mask logits of one batch."""
 
-        return self._room.attempt(ground, len(waiting))
+        def draw(count: int) -> tuple[list[int], Tensor, Tensor]:
+            numbers = waiting[:count]
+            reading = readings.at(numbers)
+            masks = self._grounder.draw(numbers, seg_state, reading.similarity)
+            return numbers, reading.presence_logits.sigmoid(), masks
+
+        return self._room.attempt(draw, len(waiting))
 
     def _moved(self) -> None:
         self._grounder.model = self._holder.model

@@ -91,8 +91,10 @@ class GroundedSlices(torch.nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         self.grounder.pictures = _Given(images, self.grounder.pictures)
-        evidence = self.grounder.ground(range(len(images)), self.seg_state)
-        return self.frame.invert(evidence.mask_logits[:, None].float())
+        numbers = range(len(images))
+        reading = self.grounder.read(numbers, self.seg_state)
+        masks = self.grounder.draw(numbers, self.seg_state, reading.similarity)
+        return self.frame.invert(masks[:, None].float())
 
 
 class _Given(SlicePictures):

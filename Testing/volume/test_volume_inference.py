@@ -147,6 +147,27 @@ def test_an_answer_about_something_else_is_warned_of(predictor, monkeypatch, lab
     assert any("which it does not name" in warning for warning in result.warnings) is is_warned
 
 
+@pytest.mark.parametrize(("distance", "most"), [(1.0, 8), (5.0, 24)])
+def test_thin_slices_are_all_drawn_but_not_all_read(predictor, monkeypatch, distance, most):
+    voxels = np.random.default_rng(0).integers(0, 900, (24, 20, 20)).astype(np.int16)
+    geometry = Geometry((0.5, 0.5, distance), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    read, drawn = [], []
+    for method, seen in (("read", read), ("draw", drawn)):
+        own = getattr(SliceGrounder, method)
+        monkeypatch.setattr(
+            SliceGrounder,
+            method,
+            lambda self, numbers, *rest, own=own, seen=seen: (
+                seen.extend(numbers) or own(self, numbers, *rest)
+            ),
+        )
+    case = VolumeCase(voxels, geometry, modality="MR")
+    result = predictor.segment_volume(case, "Segment the tumor.")
+    assert drawn == list(range(24))
+    assert len(read) == len(set(read)) and len(read) <= most
+    assert all(score.presence is not None for score in result.slices)
+
+
 # ------------------------------------------------------------------- progress, cancel, memory
 
 
@@ -209,15 +230,15 @@ def test_stopping_before_anything_was_seen_gives_an_empty_result(predictor):
 
 def test_short_memory_makes_batches_smaller_and_says_so(predictor, reference, monkeypatch):
     sizes = []
-    ground = SliceGrounder.ground
+    draw = SliceGrounder.draw
 
-    def hungry(self, numbers, seg_state):
+    def hungry(self, numbers, seg_state, similarity):
         sizes.append(len(numbers))
         if len(numbers) > 2:
             raise torch.cuda.OutOfMemoryError("out of memory")
-        return ground(self, numbers, seg_state)
+        return draw(self, numbers, seg_state, similarity)
 
-    monkeypatch.setattr(SliceGrounder, "ground", hungry)
+    monkeypatch.setattr(SliceGrounder, "draw", hungry)
     result = predictor.segment_volume(noise_volume(), QUERY, SliceOptions(batch=8))
     assert sizes == [6, 3, 1, 1, 1, 1, 1, 1]
     assert np.mean(result.mask != reference.mask) < 1e-3
@@ -228,7 +249,7 @@ def test_no_memory_for_one_slice_is_one_sentence(predictor, monkeypatch):
     def starved(self, numbers, seg_state):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
 
-    monkeypatch.setattr(SliceGrounder, "ground", starved)
+    monkeypatch.setattr(SliceGrounder, "read", starved)
     with pytest.raises(Sim4SegError, match="not enough memory"):
         predictor.segment_volume(noise_volume(), QUERY)
 
@@ -237,7 +258,7 @@ def test_other_errors_of_torch_are_not_hidden(predictor, monkeypatch):
     def broken(self, numbers, seg_state):
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(SliceGrounder, "ground", broken)
+    monkeypatch.setattr(SliceGrounder, "read", broken)
     with pytest.raises(RuntimeError, match="shapes"):
         predictor.segment_volume(noise_volume(), QUERY)
 
