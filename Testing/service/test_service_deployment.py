@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from Sim4SegCore.commands import serve
+from Sim4SegCore.service.app import MAX_WAIT_S
+from Sim4SegCore.service.config import ServiceLimits
 
 try:
     import tomllib
@@ -84,3 +86,16 @@ def test_the_unit_runs_a_command_line_that_there_is():
     program, command, *arguments = shlex.split(re.search(r"^ExecStart=(.*)$", unit, re.M).group(1))
     assert (Path(program).name, command) == ("sim4seg", "serve")
     assert parsed(arguments).tokens == Path("/etc/sim4seg/tokens.json")
+
+
+def test_the_proxy_lets_through_what_the_service_takes():
+    text = (DEPLOYMENT / "nginx.conf").read_text()
+    settings = dict(re.findall(r"^\s*([a-z_]+) ([^;{]+);", text, flags=re.MULTILINE))
+    largest = int(settings["client_max_body_size"].removesuffix("g")) << 30
+    assert largest >= ServiceLimits().max_image_bytes
+    unit = (DEPLOYMENT / "sim4seg.service").read_text()
+    port = re.search(r"--port (\d+)", unit).group(1)
+    assert settings["proxy_pass"] == f"http://127.0.0.1:{port}"
+    assert settings["proxy_buffering"] == settings["proxy_request_buffering"] == "off"
+    assert int(settings["proxy_read_timeout"].removesuffix("s")) > MAX_WAIT_S
+    assert text.count("{") == text.count("}")
