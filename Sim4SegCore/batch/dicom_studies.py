@@ -1,4 +1,4 @@
-"""Which of a folder's DICOM files make a study.
+"""Which of a tree's DICOM files make a study.
 
 Ids are hashes of UIDs: neither names nor UIDs of a header reach folder names or logs.
 """
@@ -6,6 +6,7 @@ Ids are hashes of UIDs: neither names nor UIDs of a header reach folder names or
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -58,15 +59,14 @@ def may_be_dicom(path: Path) -> bool:
         return False
 
 
-def dicom_studies(
-    root: Path, folder: Path, files: Sequence[Path], slice_index: int | None
-) -> list[Study]:
-    """Studies of one folder.
+def dicom_studies(root: Path, files: Sequence[Path], slice_index: int | None) -> list[Study]:
+    """Studies among the files of a tree.
 
     A series of slices that lie side by side is one study, of which `slice_index` is looked
-    at; of any other series (radiographs, photographs) every file is one. Files that claim to
-    be DICOM but are damaged become studies too, so that they are reported. Objects without
-    pixels (reports, plans, indices) are left out.
+    at, whether it fills a folder, shares one or is split over several; of any other series
+    (radiographs, photographs) every file is one. Files that claim to be DICOM but are damaged
+    become studies too, so that they are reported. Objects without pixels (reports, plans,
+    indices) are left out.
     """
     studies: list[Study] = []
     series: dict[str, list[_Image]] = defaultdict(list)
@@ -80,17 +80,33 @@ def dicom_studies(
         if image is not None:
             series[image.series or inside].append(image)
     for uid, images in series.items():
-        studies += _series_studies(root, folder, f"series-{short_hash(uid)}", images, slice_index)
+        for group in _together(images):
+            studies += _series_studies(root, f"series-{short_hash(uid)}", group, slice_index)
     return studies
 
 
-def _series_studies(
-    root: Path, folder: Path, name: str, images: list[_Image], slice_index: int | None
-) -> list[Study]:
+def _together(images: list[_Image]) -> list[list[_Image]]:
+    """A series that is split over folders in one, the copies of one in several each alone."""
+    if _is_stack(images):
+        return [images]
+    folders: dict[Path, list[_Image]] = defaultdict(list)
+    for image in images:
+        folders[image.path.parent].append(image)
+    return list(folders.values())
+
+
+def _is_stack(images: list[_Image]) -> bool:
     places = {image.place for image in images}
-    if len(images) > 1 and None not in places and len(places) == len(images):
-        inside = folder.relative_to(root).as_posix()
-        return [Study(name, inside, folder, slice_index)]
+    return len(images) > 1 and None not in places and len(places) == len(images)
+
+
+def _series_studies(
+    root: Path, name: str, images: list[_Image], slice_index: int | None
+) -> list[Study]:
+    if _is_stack(images):
+        folder = Path(os.path.commonpath([image.path.parent for image in images]))
+        inside, files = folder.relative_to(root).as_posix(), tuple(image.path for image in images)
+        return [Study(name, inside, folder, slice_index, files=files)]
     studies = []
     for image in images:
         inside = image.path.relative_to(root).as_posix()

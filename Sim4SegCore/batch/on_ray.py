@@ -185,7 +185,11 @@ class _Bookkeeper:
 
 
 def _with_absolute_path(job: Job) -> Job:
-    study = dataclasses.replace(job.study, source=job.study.source.absolute())
+    study = dataclasses.replace(
+        job.study,
+        source=job.study.source.absolute(),
+        files=tuple(file.absolute() for file in job.study.files),
+    )
     return dataclasses.replace(job, study=study)
 
 

@@ -126,7 +126,7 @@ def identify_input(study: Study) -> str:
     It also stands for a file that is missing, so that one that turns up later is new.
     """
     stamps = []
-    for path in _files_of(study.source):
+    for path in study.files or _files_of(study.source):
         try:
             status = path.stat()
             stamps.append([path.name, status.st_size, status.st_mtime_ns])

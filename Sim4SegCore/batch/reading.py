@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from ..case import Case
 from ..errors import Sim4SegError
 from ..io import read_case
+from .dicom_files import read_series_slice
 from .failures import unexpected
 from .plan import Job
+from .studies import Study
 
 _BYTES_PER_PIXEL = 5
 """Of a result: mask and float32 similarity."""
@@ -96,10 +98,16 @@ def read_study(job: Job) -> Read:
     started = time.perf_counter()
     case, reason, size = None, "", 0
     try:
-        case = read_case(job.study.source, slice_index=job.study.slice_index)
+        case = _read_image(job.study)
         size = case.image.nbytes + _BYTES_PER_PIXEL * case.size[0] * case.size[1]
     except Sim4SegError as error:
         reason = str(error)
     except Exception as error:  # a defect must not end the other studies
         reason = unexpected(error)
     return Read(job, case, reason, size, time.perf_counter() - started)
+
+
+def _read_image(study: Study) -> Case:
+    if study.files:
+        return read_series_slice(study.source, study.files, study.slice_index)
+    return read_case(study.source, slice_index=study.slice_index)

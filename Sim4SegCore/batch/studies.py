@@ -28,9 +28,10 @@ class Study:
     Attributes:
         id: unique in the cohort, the same in every run.
         image: where it is, relative to the cohort's folder, or as the table says.
-        source: file, or folder with one DICOM series.
+        source: file, or folder of DICOM files.
         slice_index: as `io.read_case` takes it.
         queries: asked about this study alone; if empty, the cohort's queries are asked.
+        files: of one DICOM series, which may share the folder; empty where `source` says it all.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Study:
     source: Path
     slice_index: int | None = None
     queries: tuple[NamedQuery, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 def find_studies(
@@ -76,24 +78,21 @@ def _search(root: Path, slice_index: int | None, leave_out: Path | None) -> list
     from .dicom_studies import dicom_studies, may_be_dicom, tell_apart
 
     pictures: list[Study] = []
-    series: list[Study] = []
-    for folder, files in _walk(root, leave_out):
-        candidates = []
-        for file in files:
-            name = file.name.lower()
-            inside = file.relative_to(root).as_posix()
-            if name.endswith(PICTURE_SUFFIXES):
-                pictures.append(Study(inside, inside, file))
-            elif name.endswith(_VOLUME_SUFFIXES):
-                pictures.append(Study(inside, inside, file, slice_index))
-            elif may_be_dicom(file):
-                candidates.append(file)
-        series += dicom_studies(root, folder, candidates, slice_index)
-    return pictures + tell_apart(series)
+    candidates: list[Path] = []
+    for file in _walk(root, leave_out):
+        name = file.name.lower()
+        inside = file.relative_to(root).as_posix()
+        if name.endswith(PICTURE_SUFFIXES):
+            pictures.append(Study(inside, inside, file))
+        elif name.endswith(_VOLUME_SUFFIXES):
+            pictures.append(Study(inside, inside, file, slice_index))
+        elif may_be_dicom(file):
+            candidates.append(file)
+    return pictures + tell_apart(dicom_studies(root, candidates, slice_index))
 
 
-def _walk(root: Path, leave_out: Path | None) -> Iterator[tuple[Path, list[Path]]]:
-    """Folders and their regular files, hidden ones left out."""
+def _walk(root: Path, leave_out: Path | None) -> Iterator[Path]:
+    """Regular files of all folders, hidden ones left out."""
 
     def refuse(error: OSError) -> None:
         # A folder that is passed over in silence would be a study lost.
@@ -108,7 +107,7 @@ def _walk(root: Path, leave_out: Path | None) -> Iterator[tuple[Path, list[Path]
             if not name.startswith(".") and (here / name).resolve() != hidden
         )
         files = [here / name for name in sorted(names) if not name.startswith(".")]
-        yield here, [file for file in files if file.is_file()]
+        yield from (file for file in files if file.is_file())
 
 
 # --------------------------------------------------------------------------- tables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +37,15 @@ _HEADER_KEYWORDS = [
 
 def read_dicom_folder(folder: Path, slice_index: int | None) -> Case:
     """The only DICOM image of a folder, or slice `slice_index` of its only series."""
-    headers = image_headers(folder)
+    return read_slice(folder, image_headers(folder), slice_index)
+
+
+def read_slice(folder: Path, headers: Sequence[Header], slice_index: int | None) -> Case:
+    """The only one of these DICOM images, or slice `slice_index` of their only series.
+
+    Args:
+        folder: for messages.
+    """
     if not headers:
         raise cannot_read(folder, "the folder holds no DICOM image; give an image file")
     if len(headers) == 1:
@@ -62,6 +71,11 @@ def image_headers(folder: Path) -> list[Header]:
         files = sorted(folder.iterdir())
     except OSError as error:
         raise explain_os_error(error, folder, "read") from None
+    return headers_of(files)
+
+
+def headers_of(files: Iterable[Path]) -> list[Header]:
+    """Headers, without pixels, of those files that are DICOM images."""
     return [header for file in files if (header := _image_header(file)) is not None]
 
 
@@ -77,7 +91,7 @@ def _image_header(path: Path) -> Header | None:
     return None
 
 
-def _order_series(folder: Path, headers: list[Header]) -> tuple[list[float], list[Path]]:
+def _order_series(folder: Path, headers: Sequence[Header]) -> tuple[list[float], list[Path]]:
     """Sort one series along the normal of its slices.
 
     Returns:

@@ -10,7 +10,9 @@ from batch_helpers import draw, read_table
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from Sim4SegCore.batch.naming import folder_name
+from Sim4SegCore.batch.plan import Job
 from Sim4SegCore.batch.queries import read_queries
+from Sim4SegCore.batch.reading import read_study
 from Sim4SegCore.batch.studies import find_studies
 from Sim4SegCore.errors import Sim4SegError
 
@@ -85,10 +87,45 @@ def test_dicom_series_and_files_become_studies(tmp_path):
 def test_copies_of_a_series_are_told_apart(tmp_path):
     uid = generate_uid()
     for folder in ("one", "two"):
-        write_dicom(tmp_path / folder / "a.dcm", uid)
-    studies = find_studies(tmp_path)
-    assert len({study.id for study in studies}) == 2
-    assert len({folder_name(study.id) for study in studies}) == 2
+        write_dicom(tmp_path / "files" / folder / "a.dcm", uid)
+        for place in range(2):
+            write_dicom(tmp_path / "stacks" / folder / f"{place}.dcm", uid, place)
+    for copies in ("files", "stacks"):
+        studies = find_studies(tmp_path / copies)
+        assert len({study.id for study in studies}) == 2
+        assert len({folder_name(study.id) for study in studies}) == 2
+
+
+def test_series_that_share_a_folder_are_answered_each_on_its_own(batch, tmp_path):
+    first, second = generate_uid(), generate_uid()
+    for place in range(3):
+        write_dicom(tmp_path / f"flat/a{place}", first, place)
+        write_dicom(tmp_path / f"flat/b{place}", second, 10 - place)
+    code, predictor = batch(tmp_path / "flat", "--query", QUERY, "--slice", "0")
+    assert code == 0
+    assert sorted(predictor.encoded) == ["a0", "b2"]
+    assert [row["image"] for row in read_table(tmp_path / "out")] == [".", "."]
+    write_dicom(tmp_path / "flat/b3", second, 7)
+    code, predictor = batch(tmp_path / "flat", "--query", QUERY, "--slice", "0")
+    assert code == 0 and predictor.encoded == ["b3"]
+
+
+def test_a_series_that_is_split_over_folders_is_one_study(batch, tmp_path):
+    uid = generate_uid()
+    for place in range(4):
+        write_dicom(tmp_path / f"tree/patient/{place // 2}/{place}", uid, place)
+    code, predictor = batch(tmp_path / "tree", "--query", QUERY, "--slice", "3")
+    assert code == 0 and predictor.encoded == ["3"]
+    assert [row["image"] for row in read_table(tmp_path / "out")] == ["patient"]
+
+
+def test_a_slice_that_goes_away_meanwhile_is_said(tmp_path):
+    uid = generate_uid()
+    for place in range(3):
+        write_dicom(tmp_path / f"tree/{place}", uid, place)
+    (study,) = find_studies(tmp_path / "tree", slice_index=0)
+    (tmp_path / "tree/2").unlink()
+    assert "1 of the 3 files" in read_study(Job(study, ())).reason
 
 
 def test_a_dicom_tree_is_answered_without_identifiers_in_names_or_logs(batch, tmp_path, capsys):
