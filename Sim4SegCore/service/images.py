@@ -46,8 +46,10 @@ class StoredImage:
             raise refuse("invalid", f"slice: there is no slice {index}, the image has {slices}.")
         window = description.window
         geometry = description.geometry
+        # A view would keep the whole volume in memory for as long as the slice is.
+        pixels = self.voxels[index].copy() if slices > 1 else self.voxels[0]
         return Case(
-            self.voxels[index],
+            pixels,
             geometry=None if geometry is None else geometry.at_slice(index),
             modality=description.modality,
             window=None if window is None else (window[0], window[1]),

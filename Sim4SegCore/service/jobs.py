@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from .config import ServiceLimits
 from .images import StoredImage
 from .problems import problem, refuse
-from .protocol import FINAL_STATES, JobRequest, JobState, JobStatus, Problem, encode_array
+from .protocol import (
+    FINAL_STATES,
+    ImageDescription,
+    JobRequest,
+    JobState,
+    JobStatus,
+    Problem,
+    encode_array,
+)
 from .scheduling import Lane
 
 
@@ -28,6 +36,7 @@ class Job:
     """One query on its way; changed only by the JobBoard.
 
     Attributes:
+        image: None once it has ended: it may be large, and results are kept for long.
         deadline: monotonic time at which it fails.
         result: the finished ResultMessage as JSON.
     """
@@ -35,7 +44,8 @@ class Job:
     id: str
     lane: Lane
     request: JobRequest
-    image: StoredImage
+    image: StoredImage | None
+    description: ImageDescription
     model: str
     device: str
     deadline: float
@@ -94,6 +104,7 @@ class JobBoard:
                 lane,
                 request,
                 image,
+                image.description,
                 model,
                 device,
                 time.monotonic() + seconds,
@@ -190,7 +201,7 @@ class JobBoard:
             job.state = job.stage = state
             job.problem, job.result, job.ended = reason, result, time.monotonic()
             job.fraction = 1.0 if state == "done" else job.fraction
-            job.partial = None
+            job.image = job.partial = None
         self._changed(job)
 
     def _changed(self, job: Job) -> None:

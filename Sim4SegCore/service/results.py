@@ -42,7 +42,7 @@ def result_message(job: Job, result: Result | VolumeResult) -> bytes:
         masks=[_planes(finding.mask) for finding in result.findings],
         similarity=similarity,
         slice=request.slice or 0,
-        geometry=job.image.description.geometry,
+        geometry=job.description.geometry,
         candidates=candidates,
     )
     return json.dumps(shallow(message), allow_nan=False, ensure_ascii=False).encode()

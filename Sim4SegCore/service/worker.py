@@ -15,6 +15,7 @@ from ..progress import Step
 from ..volume import VolumeResult
 from .caching import ByteCache, bytes_within
 from .config import ServiceLimits
+from .images import StoredImage
 from .jobs import Job, JobBoard, JobEndedError
 from .models import Load, ModelCatalog, ModelShelf, Predictor
 from .modes import VOLUMETRIC, mode_of, scaling, volume_options
@@ -187,6 +188,9 @@ class DeviceWorker:
             self._board.fail(job, problem("unsupported", _sentence(error)))
 
     def _answer(self, job: Job) -> None:
+        image = job.image
+        if image is None:
+            raise JobEndedError
         predictor = self._predictor(job)
         self._board.check(job)
         place = _place(predictor)
@@ -196,7 +200,7 @@ class DeviceWorker:
 
         predictor.progress = report
         try:
-            result = self._ask(predictor, job)
+            result = self._ask(predictor, job, image)
             if _place(predictor) != place:
                 # It fell back to another device, where what was encoded is of no use.
                 self._encoded.clear()
@@ -206,15 +210,15 @@ class DeviceWorker:
         self._board.check(job)
         self._board.finish(job, result_message(job, result))
 
-    def _ask(self, predictor: Predictor, job: Job) -> Result | VolumeResult:
+    def _ask(self, predictor: Predictor, job: Job, image: StoredImage) -> Result | VolumeResult:
         request = job.request
         if mode_of(request) in VOLUMETRIC:
             options = volume_options(request)
-            return predictor.segment_volume(job.image.volume(), request.query, options)
-        key = (job.model, job.image.hash, request.slice or 0)
+            return predictor.segment_volume(image.volume(), request.query, options)
+        key = (job.model, image.hash, request.slice or 0)
         encoded = self._encoded.get(key)
         if encoded is None:
-            predictor.set_image(job.image.case(request.slice))
+            predictor.set_image(image.case(request.slice))
         else:
             predictor.encoded = encoded
         result = predictor.ask(request.query, scaling(request, predictor.scaling))
@@ -241,7 +245,7 @@ class DeviceWorker:
 
 
 def _slices(job: Job) -> int:
-    return job.image.description.shape[0] if mode_of(job.request) in VOLUMETRIC else 1
+    return job.description.shape[0] if mode_of(job.request) in VOLUMETRIC else 1
 
 
 def _ignore(step: Step) -> None:

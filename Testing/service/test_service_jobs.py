@@ -1,19 +1,22 @@
 """Jobs through a real server: answers, progress, cancelling, time-outs, turns, models, memory."""
 
+import gc
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
-from fakes import FakePredictor, picture
+from fakes import FakePredictor, picture, scan
 
 from Sim4SegCore import Case, Geometry, Sim4SegError
 from Sim4SegCore.output import result_to_dict
 from Sim4SegCore.service import jobs as jobs_module
 from Sim4SegCore.service.client import Options
 from Sim4SegCore.service.config import ServiceConfig, ServiceLimits
+from Sim4SegCore.service.images import StoredImage
 from Sim4SegCore.service.jobs import JobBoard
-from Sim4SegCore.service.protocol import JobRequest
+from Sim4SegCore.service.protocol import ImageDescription, JobRequest
 from Sim4SegCore.service.transport import ServiceError
 
 
@@ -255,6 +258,25 @@ def test_results_and_images_go_after_a_while(serve):
         assert client.ask(second, "Still?").document["query"] == "Still?"
 
 
+@pytest.mark.parametrize("options", [Options(slice=1), Options(mode="slices")])
+def test_neither_a_finished_job_nor_an_encoded_slice_keeps_a_volume_in_memory(serve, options):
+    limits = ServiceLimits(image_cache_bytes=2000)
+    running = serve(config=ServiceConfig(limits=limits))
+    with running.client() as client:
+        image = client.prepare(scan())
+        client.ask(image, "What?", options)
+        voxels = weakref.ref(running.hub.images.get(image.hash).voxels)
+        client.send(client.prepare(scan(seed=1)))
+    assert running.hub.images.get(image.hash) is None
+    assert len(running.hub.board) == 1
+
+    def is_gone():
+        gc.collect()
+        return voxels() is None
+
+    wait_for(is_gone, seconds=20.0)
+
+
 def test_jobs_of_a_client_that_went_away_are_withdrawn(serve):
     limits = ServiceLimits(unheard_seconds=1.0)
     running = serve(FakePredictor(seconds=600.0, steps=6000), ServiceConfig(limits=limits))
@@ -267,14 +289,18 @@ def test_jobs_of_a_client_that_went_away_are_withdrawn(serve):
         assert watched.problem.code == "cancelled" and "gone away" in watched.problem.detail
 
 
+def add_job(board, client="a", **more):
+    case = picture()
+    image = StoredImage("0" * 64, ImageDescription([1, *case.size], "uint8"), case.image[None])
+    request = JobRequest(image=image.hash, query="?", **more)
+    return board.add(("owner", client), request, image, "m", "cpu")[0]
+
+
 def test_a_client_that_asks_about_one_job_keeps_all_of_its_own(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(jobs_module.time, "monotonic", lambda: now[0])
     board = JobBoard(ServiceLimits(unheard_seconds=90.0), lambda job: None)
-    request = JobRequest(image="0" * 64, query="?")
-    mine, also_mine, gone = (
-        board.add(("owner", client), request, None, "m", "cpu")[0] for client in "aab"
-    )
+    mine, also_mine, gone = (add_job(board, client) for client in "aab")
     now[0] = 60.0
     board.status(mine, None, None)
     now[0] = 100.0
