@@ -44,22 +44,50 @@ def frame_count(header: Header) -> int:
 
 
 def read_frame(header: Header) -> Case:
-    """The image that the header speaks of."""
+    """The image that the header speaks of, bright where it is meant to be bright."""
+    case = read_stored_frame(header)
+    if not is_monochrome1(header):
+        return case
+    pixels = case.image.copy()
+    window = mirror(pixels, case.window)
+    return replace(case, image=pixels, window=window)
+
+
+def read_stored_frame(header: Header) -> Case:
+    """The image that the header speaks of, MONOCHROME1 as it is stored."""
     path = header.path
     width, height = header.number("Columns", default=0), header.number("Rows", default=0)
     check_pixel_count(path, int(width), int(height))
-    pixels, window = _decode(header), _window(header)
-    if header.text("PhotometricInterpretation") == "MONOCHROME1":
-        pixels, window = _invert(pixels, window)
     return make_case(
         path,
-        pixels,
+        _decode(header),
         geometry=frame_geometry(header),
         modality=header.text("Modality") or None,
-        window=window,
+        window=_window(header),
         mask_suffix=".nii.gz",
         dicom_frame=header.frame,
     )
+
+
+def is_monochrome1(header: Header) -> bool:
+    """Whether the lowest values are meant to be the brightest."""
+    return header.text("PhotometricInterpretation") == "MONOCHROME1"
+
+
+def mirror(pixels: NDArray[Any], window: _Window | None) -> _Window | None:
+    """Mirror MONOCHROME1 in place, within its own range, so that bright means bright.
+
+    Slices of one volume must be mirrored together, or equal values would come apart.
+
+    Returns:
+        The window for the mirrored values.
+    """
+    total = pixels.min().item() + pixels.max().item()
+    wide = np.float64 if pixels.dtype.kind == "f" else np.int64
+    # One by one, so that no second volume is ever in memory.
+    for part in pixels:
+        part[...] = (total - part.astype(wide)).astype(pixels.dtype)
+    return None if window is None else (total - window[0], window[1])
 
 
 def _load(path: Path) -> Any:
@@ -115,11 +143,3 @@ def _window(header: Header) -> _Window | None:
     centre = header.numbers("WindowCenter")
     width = header.number("WindowWidth", default=0.0)
     return (centre[0], width) if centre and width > 0 else None
-
-
-def _invert(pixels: NDArray[Any], window: _Window | None) -> tuple[NDArray[Any], _Window | None]:
-    """Mirror the values within their own range, so that bright means bright (MONOCHROME1)."""
-    total = pixels.min().item() + pixels.max().item()
-    wide = np.float64 if pixels.dtype.kind == "f" else np.int64
-    mirrored = (total - pixels.astype(wide)).astype(pixels.dtype)
-    return mirrored, None if window is None else (total - window[0], window[1])

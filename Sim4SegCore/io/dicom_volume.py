@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..case import Case
 from ..volume.case import VolumeCase
 from .checks import check_voxel_count, make_volume
-from .dicom import frame_count, load_dicom, read_frame
+from .dicom import frame_count, is_monochrome1, load_dicom, mirror, read_stored_frame
 from .dicom_folder import image_headers
 from .dicom_header import Header
 from .dicom_series import Stack, choose_series, order_slices
@@ -33,7 +33,7 @@ def read_dicom_volume(path: Path, series: int | None) -> VolumeCase:
     if len(group) == 1:
         return _read_multi_frame(group[0].path)
     stack = order_slices(path, group)
-    return _volume(path, stack, (read_frame(load_dicom(frame.path)) for frame in stack.frames))
+    return _volume(path, stack, (load_dicom(frame.path) for frame in stack.frames))
 
 
 def _read_multi_frame(path: Path) -> VolumeCase:
@@ -49,25 +49,36 @@ def _read_multi_frame(path: Path) -> VolumeCase:
             "choose one with --slice, without --mode",
         )
     stack = order_slices(path, frames)
-    return _volume(path, stack, map(read_frame, stack.frames))
+    return _volume(path, stack, iter(stack.frames))
 
 
-def _volume(path: Path, stack: Stack, slices: Iterable[Case]) -> VolumeCase:
+def _volume(path: Path, stack: Stack, loaded: Iterator[Header]) -> VolumeCase:
     header = stack.frames[0]
     shape = (len(stack.frames), int(header.number("Rows", 0.0)), int(header.number("Columns", 0.0)))
     check_voxel_count(path, shape[::-1])
-    cases = iter(slices)
-    first = next(cases)
+    first = next(loaded)
+    case = read_stored_frame(first)
+    voxels = _stacked(path, shape, case, _read_like(path, first, loaded))
+    window = mirror(voxels, case.window) if is_monochrome1(first) else case.window
     return make_volume(
         path,
-        _stacked(path, shape, first, cases),
+        voxels,
         geometry=stack.geometry,
-        modality=first.modality,
+        modality=case.modality,
         body_part=_body_part(header),
-        window=first.window,
+        window=window,
         mask_suffix=".nii.gz",
         warnings=stack.warnings,
     )
+
+
+def _read_like(path: Path, first: Header, others: Iterator[Header]) -> Iterator[Case]:
+    for header in others:
+        if is_monochrome1(header) != is_monochrome1(first):
+            raise cannot_read(
+                path, "only some of its slices are MONOCHROME1; keep those of one stack"
+            )
+        yield read_stored_frame(header)
 
 
 def _stacked(

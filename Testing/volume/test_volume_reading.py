@@ -217,6 +217,30 @@ def test_a_folder_in_any_order_becomes_one_volume(tmp_path: Path) -> None:
     assert case.modality == "CT" and case.warnings == ()
 
 
+def invert(path: Path) -> None:
+    """Declare what is stored to be MONOCHROME1, with a window."""
+    dataset = dcmread(path)
+    dataset.PhotometricInterpretation = "MONOCHROME1"
+    dataset.WindowCenter, dataset.WindowWidth = 4, 30
+    dataset.save_as(path)
+
+
+def test_a_monochrome1_series_is_inverted_as_a_whole(tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "s", [0.0, 5.0, 10.0])  # each with a corner of -1024
+    for path in folder.iterdir():
+        invert(path)
+    case = read_volume_case(folder)
+    assert case.voxels[:, 0, 0].tolist() == [10, 10, 10]
+    assert case.voxels[:, 5, 5].tolist() == [-1014, -1019, -1024]
+    assert case.window == (-1018.0, 30.0)
+
+
+def test_a_series_of_which_some_is_monochrome1_is_refused(tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "s", [0.0, 5.0, 10.0])
+    invert(folder / "1.2.3-1.dcm")
+    assert "only some of its slices are MONOCHROME1" in refusal(folder)
+
+
 def test_uneven_slices_are_warned_of_and_missing_ones_refused(tmp_path: Path) -> None:
     uneven = read_volume_case(write_series(tmp_path / "uneven", [0.0, 5.0, 10.2, 15.0]))
     assert "varies" in uneven.warnings[0]
