@@ -110,10 +110,10 @@ def _add_images(app: FastAPI, hub: Hub) -> None:
         digest: Annotated[str | None, Header(alias=HASH_HEADER, pattern=HASH_PATTERN)] = None,
         encoding: Encoding = "identity",
     ) -> ImageStatus:
-        _require(request, "user")
+        principal = _require(request, "user")
         described = _parse(ImageDescription, description.encode("latin-1"))
         _check_size(hub, described)
-        with hub.room.reserved(described.nbytes):
+        with hub.room.reserved(principal.name, described.nbytes):
             receiver = Receiver(described.nbytes, encoding)
             await _receive(request, receiver, hub.config.limits.body_idle_seconds)
             data = receiver.finish()

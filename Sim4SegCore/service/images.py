@@ -6,7 +6,7 @@ import contextlib
 import functools
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,35 +128,59 @@ class ImageStore:
 
 
 class Room:
-    """Bytes that may be on their way at one time."""
+    """Bytes that may be on their way at one time; one owner's at most half of them.
+
+    One image of an owner may be larger than that, if nothing else of this owner is on its way.
+
+    Attributes:
+        release: called where room is missing; may give some back.
+    """
 
     def __init__(self, budget: int) -> None:
-        self._free = budget
+        self.release: Callable[[], object] = lambda: None
+        self._budget = budget
+        self._taken: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def take(self, size: int) -> None:
+    @property
+    def free(self) -> int:
+        """Bytes that nobody has taken."""
+        return self._budget - sum(self._taken.values())
+
+    def take(self, owner: str, size: int) -> None:
         """
         Raises:
             ServiceProblemError: if there is not so much room now.
         """
-        with self._lock:
-            if size > self._free:
-                raise refuse("busy", "Too many images are being received at this moment.")
-            self._free -= size
+        if self._takes(owner, size):
+            return
+        self.release()
+        if not self._takes(owner, size):
+            raise refuse("busy", "Too many images are being received at this moment.")
 
-    def give_back(self, size: int) -> None:
+    def _takes(self, owner: str, size: int) -> bool:
+        with self._lock:
+            taken = self._taken.get(owner, 0)
+            if size > self.free or (taken > 0 and taken + size > self._budget // 2):
+                return False
+            self._taken[owner] = taken + size
+            return True
+
+    def give_back(self, owner: str, size: int) -> None:
         """End what `take` began."""
         with self._lock:
-            self._free += size
+            self._taken[owner] -= size
+            if self._taken[owner] == 0:
+                del self._taken[owner]
 
     @contextlib.contextmanager
-    def reserved(self, size: int) -> Iterator[None]:
+    def reserved(self, owner: str, size: int) -> Iterator[None]:
         """`take` for the time of a block."""
-        self.take(size)
+        self.take(owner, size)
         try:
             yield
         finally:
-            self.give_back(size)
+            self.give_back(owner, size)
 
 
 class Decoder:

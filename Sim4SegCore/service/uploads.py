@@ -25,6 +25,11 @@ PREFIX = "sim4seg-uploads-"
 LOCK_FILE = "in-use"
 YOUNG_SECONDS = 60.0
 MAX_UPLOADS = 256
+"""That are not complete; one owner's at most half of them."""
+COMPLETE_SECONDS = 60.0
+"""How long clients can ask about an upload that is complete."""
+HESITANT_SECONDS = 30.0
+"""An upload that stands still for so long is given up where another one needs its room."""
 
 
 class PrivateFolder:
@@ -89,6 +94,11 @@ class Upload:
         """Bytes of the whole image."""
         return self.request.description.nbytes
 
+    @property
+    def stands_still(self) -> float:
+        """Seconds since the last part."""
+        return time.monotonic() - self.touched
+
     def status(self) -> UploadStatus:
         """As the client sees it."""
         return UploadStatus(self.id, self.offset, self.size, self.complete)
@@ -117,6 +127,7 @@ class Uploads:
         self._room = room
         self._idle = idle
         self._uploads: dict[str, Upload] = {}
+        room.release = self._give_up_hesitant
 
     def start(self, owner: str, request: UploadRequest) -> UploadStatus:
         """Announce an image; one that is known is complete at once."""
@@ -125,16 +136,20 @@ class Uploads:
         upload = Upload(identity, owner, request, path, time.monotonic())
         if self._images.get(request.hash) is not None:
             return UploadStatus(identity, upload.size, upload.size, complete=True)
-        if len(self._uploads) >= MAX_UPLOADS:
-            raise refuse("busy", "Too many images are being received at this moment.")
-        self._room.take(upload.size)
+        self._check_count(owner)
+        self._room.take(owner, upload.size)
         try:
             path.touch(mode=0o600)
         except OSError:
-            self._room.give_back(upload.size)
+            self._room.give_back(owner, upload.size)
             raise refuse("storage", "There is no place to keep the upload.") from None
         self._uploads[identity] = upload
         return upload.status()
+
+    def _check_count(self, owner: str) -> None:
+        owners = [upload.owner for upload in self._uploads.values() if not upload.complete]
+        if len(owners) >= MAX_UPLOADS or owners.count(owner) >= MAX_UPLOADS // 2:
+            raise refuse("busy", "Too many images are being received at this moment.")
 
     def find(self, owner: str, identity: str) -> Upload:
         """
@@ -158,6 +173,9 @@ class Uploads:
             check_offset(upload, offset)
             if offset + len(data) > upload.size:
                 raise refuse("too_large", f"The image has {upload.size} bytes, not more.")
+            if not data:
+                # The end of a gzip stream may come by itself, when the file has gone.
+                return upload.status()
             try:
                 with upload.path.open("r+b") as file:
                     file.seek(offset)
@@ -166,7 +184,7 @@ class Uploads:
                 raise refuse("storage", "There is no place to keep the upload.") from None
             upload.offset += len(data)
             upload.touched = time.monotonic()
-            if upload.offset == upload.size and not upload.complete:
+            if upload.offset == upload.size:
                 self._complete(upload)
             return upload.status()
 
@@ -177,16 +195,30 @@ class Uploads:
             upload.complete = True
         finally:
             upload.path.unlink(missing_ok=True)
-            self._room.give_back(upload.size)
+            self._room.give_back(upload.owner, upload.size)
             if not upload.complete:
                 self._uploads.pop(upload.id, None)
 
     def sweep(self) -> None:
-        """Give up those that stand still."""
+        """Give up those that stand still, and forget those that are complete."""
         for upload in list(self._uploads.values()):
-            if time.monotonic() - upload.touched > self._idle:
-                with upload.lock:
-                    was_known = self._uploads.pop(upload.id, None) is not None
-                    if was_known and not upload.complete:
-                        upload.path.unlink(missing_ok=True)
-                        self._room.give_back(upload.size)
+            allowed = min(self._idle, COMPLETE_SECONDS) if upload.complete else self._idle
+            if upload.stands_still > allowed:
+                self._forget(upload)
+
+    def _give_up_hesitant(self) -> None:
+        for upload in list(self._uploads.values()):
+            if not upload.complete and upload.stands_still > HESITANT_SECONDS:
+                self._forget(upload)
+
+    def _forget(self, upload: Upload) -> None:
+        """Unless a part is just being written, which this must not wait for."""
+        if not upload.lock.acquire(blocking=False):
+            return
+        try:
+            was_known = self._uploads.pop(upload.id, None) is not None
+            if was_known and not upload.complete:
+                upload.path.unlink(missing_ok=True)
+                self._room.give_back(upload.owner, upload.size)
+        finally:
+            upload.lock.release()

@@ -120,7 +120,7 @@ def test_wrong_hash_length_and_encoding_are_refused(serve):
     is_problem(post(packed[:-9], **{"Content-Encoding": "gzip"}), 400, "truncated")
     is_problem(post(packed + b"xx", **{"Content-Encoding": "gzip"}), 400, "malformed")
     assert post(packed, **{"Content-Encoding": "gzip"}).status_code == 200
-    assert running.hub.room._free == running.hub.config.limits.receiving_bytes
+    assert running.hub.room.free == running.hub.config.limits.receiving_bytes
 
 
 def test_a_decompression_bomb_stops_where_the_image_ends(serve):
@@ -293,7 +293,7 @@ def test_a_body_that_stops_arriving_is_given_up(serve):
         head += f"Sim4Seg-Image: {headers['Sim4Seg-Image']}\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body[:100])
         assert read_status(connection.makefile("rb")) == 400
-    assert running.hub.room._free == running.hub.config.limits.receiving_bytes
+    assert running.hub.room.free == running.hub.config.limits.receiving_bytes
 
 
 def test_images_with_nan_are_refused_before_they_wait(serve):

@@ -1,5 +1,6 @@
 """Images in parts: resumed, refused, given up, and nothing left on the disk."""
 
+import gzip
 import json
 import os
 import socket
@@ -10,9 +11,10 @@ import time
 import numpy as np
 import pytest
 import requests
-from conftest import OTHER
+from conftest import OTHER, TOKEN
 from fakes import picture
 
+from Sim4SegCore.service import app, uploads
 from Sim4SegCore.service import client as client_module
 from Sim4SegCore.service.client import Client, Options
 from Sim4SegCore.service.config import ServiceConfig, ServiceLimits
@@ -108,7 +110,7 @@ def test_uploads_that_stand_still_are_given_up(serve):
     assert len(files(running)) == 1
     time.sleep(1.5)
     assert files(running) == []
-    assert running.hub.room._free == running.hub.config.limits.receiving_bytes
+    assert running.hub.room.free == running.hub.config.limits.receiving_bytes
 
 
 def test_announcing_more_than_there_is_room_for_is_refused(serve):
@@ -119,6 +121,86 @@ def test_announcing_more_than_there_is_room_for_is_refused(serve):
     body = {"hash": image.hash, "description": image_description(image)}
     assert running.call("POST", "/v1/uploads", json=body).status_code == 201
     assert running.call("POST", "/v1/uploads", json=body).json()["code"] == "busy"
+
+
+def announced(seed=0):
+    """An image and the body that announces it."""
+    with Client("http://127.0.0.1:9", "t" * 20) as client:
+        image = client.prepare(picture(seed))
+    return image, {"hash": image.hash, "description": image_description(image)}
+
+
+def test_the_end_of_a_gzip_stream_may_come_by_itself(serve, monkeypatch):
+    monkeypatch.setattr(app, "INFLATE_BATCH", 1)
+    running = serve()
+    image, body = announced()
+    packed = gzip.compress(bytes(image.part(0, 10_000)))
+
+    def parts():
+        yield packed[:-8]
+        wait_for(lambda: running.hub.images.get(image.hash) is not None)
+        yield packed[-8:]
+
+    upload = running.call("POST", "/v1/uploads", json=body).json()["id"]
+    headers = {"Upload-Offset": "0", "Content-Encoding": "gzip"}
+    reply = running.call("PATCH", f"/v1/uploads/{upload}", headers=headers, data=parts())
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["complete"]
+
+
+def wait_for(condition, seconds=20.0):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_uploads_that_are_complete_do_not_count_and_are_soon_forgotten(serve, monkeypatch):
+    monkeypatch.setattr(uploads, "MAX_UPLOADS", 2)
+    running = serve()
+    path = ""
+    for seed in range(4):
+        image, body = announced(seed)
+        reply = running.call("POST", "/v1/uploads", json=body)
+        assert reply.status_code == 201, reply.text
+        path = f"/v1/uploads/{reply.json()['id']}"
+        data = bytes(image.part(0, 10_000))
+        running.call("PATCH", path, headers={"Upload-Offset": "0"}, data=data)
+    assert running.call("GET", path).json()["complete"]
+    monkeypatch.setattr(uploads, "COMPLETE_SECONDS", 0.0)
+    wait_for(lambda: running.call("GET", path).status_code == 404)
+
+
+def test_one_token_cannot_take_all_the_room(serve):
+    limits = ServiceLimits(receiving_bytes=2000)
+    running = serve(config=ServiceConfig(limits=limits))
+    statuses = [
+        running.call("POST", "/v1/uploads", token, json=announced(seed)[1]).status_code
+        for seed, token in enumerate([TOKEN, TOKEN, OTHER])
+    ]
+    assert statuses == [201, 429, 201]
+
+
+def test_one_token_cannot_announce_all_uploads(serve, monkeypatch):
+    monkeypatch.setattr(uploads, "MAX_UPLOADS", 4)
+    running = serve()
+    statuses = [
+        running.call("POST", "/v1/uploads", token, json=announced(seed)[1]).status_code
+        for seed, token in enumerate([TOKEN, TOKEN, TOKEN, OTHER])
+    ]
+    assert statuses == [201, 201, 429, 201]
+
+
+def test_an_upload_that_hesitates_gives_way_to_one_that_needs_its_room(serve, monkeypatch):
+    limits = ServiceLimits(receiving_bytes=1000)
+    running = serve(config=ServiceConfig(limits=limits))
+    first, second = (announced(seed)[1] for seed in range(2))
+    path = f"/v1/uploads/{running.call('POST', '/v1/uploads', json=first).json()['id']}"
+    assert running.call("POST", "/v1/uploads", json=second).status_code == 429
+    monkeypatch.setattr(uploads, "HESITANT_SECONDS", 0.0)
+    assert running.call("POST", "/v1/uploads", json=second).status_code == 201
+    assert running.call("GET", path).status_code == 404
+    assert len(files(running)) == 1
 
 
 def test_folders_of_killed_services_are_removed_and_of_living_ones_kept(tmp_path, monkeypatch):
