@@ -63,6 +63,23 @@ def check_voxel_count(path: Path, size: Sequence[int]) -> None:
         )
 
 
+def grey_plane(path: Path, plane: NDArray[Any]) -> NDArray[Any]:
+    """One slice of a volume without its channels, which exported sweeps often have all alike.
+
+    Args:
+        plane: (H, W), or (H, W, 3 or more) with red, green and blue first.
+
+    Raises:
+        Sim4SegError: if it is in colour.
+    """
+    if plane.ndim == 2:
+        return plane
+    red, green, blue = plane[..., 0], plane[..., 1], plane[..., 2]
+    if (red != green).any() or (red != blue).any():
+        raise cannot_read(path, "colour volumes are not supported; save it as one grey volume")
+    return red
+
+
 def make_case(path: Path, image: NDArray[Any], **fields: Any) -> Case:
     """The Case, in this machine's byte order, which torch insists on."""
     image = image.astype(image.dtype.newbyteorder("="), copy=False)

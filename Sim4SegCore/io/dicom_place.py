@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..case import Geometry
 from .dicom_header import Header
 
+
+@dataclass(frozen=True)
+class PlaceKeywords:
+    """Which attributes say where a frame lies."""
+
+    position: str
+    orientation: str
+
+
+IN_PATIENT = PlaceKeywords("ImagePositionPatient", "ImageOrientationPatient")
+IN_SWEEP = PlaceKeywords("ImagePositionVolume", "ImageOrientationVolume")
+"""Of ultrasound volumes, in coordinates of their own that say nothing of the patient."""
+
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
-def frame_geometry(header: Header) -> Geometry | None:
+def frame_geometry(header: Header, keywords: PlaceKeywords = IN_PATIENT) -> Geometry | None:
     """None without PixelSpacing; unplaced (origin 0, axes along LPS) without a valid position."""
     in_plane = header.numbers("PixelSpacing")
     if len(in_plane) != 2 or min(in_plane) <= 0:
         return None
     spacing = (in_plane[1], in_plane[0], _slice_distance(header))
-    origin, direction = _origin(header), _direction(header)
+    origin, direction = _origin(header, keywords), _direction(header, keywords)
     if origin is None or direction is None:
         return Geometry(spacing, (0.0, 0.0, 0.0), _IDENTITY)
     return Geometry(spacing, origin, tuple(direction.ravel().tolist()))
 
 
-def place_along_normal(header: Header) -> float | None:
+def place_along_normal(header: Header, keywords: PlaceKeywords = IN_PATIENT) -> float | None:
     """mm along the normal of the slice, as ITK and Slicer order k."""
-    position, direction = header.numbers("ImagePositionPatient"), _direction(header)
+    position, direction = header.numbers(keywords.position), _direction(header, keywords)
     if len(position) != 3 or direction is None:
         return None
     return round(float(direction[:, 2] @ np.asarray(position)), 3)
@@ -40,23 +55,24 @@ def _slice_distance(header: Header) -> float:
     return 1.0
 
 
-def _origin(header: Header) -> tuple[float, float, float] | None:
-    position = header.numbers("ImagePositionPatient")
+def _origin(header: Header, keywords: PlaceKeywords) -> tuple[float, float, float] | None:
+    position = header.numbers(keywords.position)
     if len(position) != 3:
         return None
     origin = np.asarray(position)
     if header.frame > 0 and "PerFrameFunctionalGroupsSequence" not in header.dataset:
         # One position for all frames: only dose grids say where the others lie.
-        offsets, direction = header.numbers("GridFrameOffsetVector"), _direction(header)
+        offsets = header.numbers("GridFrameOffsetVector")
+        direction = _direction(header, keywords)
         if header.frame >= len(offsets) or direction is None:
             return None
         origin = origin + direction[:, 2] * (offsets[header.frame] - offsets[0])
     return float(origin[0]), float(origin[1]), float(origin[2])
 
 
-def _direction(header: Header) -> NDArray[np.float64] | None:
+def _direction(header: Header, keywords: PlaceKeywords) -> NDArray[np.float64] | None:
     """3x3 cosines, column n for index axis n; made orthonormal, as headers round to few digits."""
-    cosines = header.numbers("ImageOrientationPatient")
+    cosines = header.numbers(keywords.orientation)
     if len(cosines) != 6:
         return None
     along_i, along_j = np.asarray(cosines[:3]), np.asarray(cosines[3:])

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from ..case import Geometry
 from .dicom_header import Header
-from .dicom_place import frame_geometry, place_along_normal
+from .dicom_place import (
+    IN_PATIENT,
+    IN_SWEEP,
+    PlaceKeywords,
+    frame_geometry,
+    place_along_normal,
+)
 from .problems import cannot_read
 
 _MISSING = 1.5
@@ -22,6 +28,10 @@ _UNUSABLY_UNEVEN = 0.1
 _COSINE_TOLERANCE = 1e-3
 _SHEAR = 0.01
 """Sideways shift per mm along the normal; gantry tilts of CT are far larger."""
+_NOT_OF_PATIENT = (
+    "the file places its frames in the ultrasound volume's own coordinates; names of planes and "
+    "directions are not the patient's"
+)
 
 
 @dataclass(frozen=True)
@@ -68,8 +78,9 @@ def order_slices(path: Path, frames: list[Header]) -> Stack:
         Sim4SegError: if they do not lie on one regular grid: missing slices, several at one
             place, different orientations or sizes, a tilted gantry.
     """
-    _check_same_plane(path, frames)
-    places = [place_along_normal(frame) for frame in frames]
+    keywords = _place_keywords(frames[0])
+    _check_same_plane(path, frames, keywords)
+    places = [place_along_normal(frame, keywords) for frame in frames]
     if None in places:
         raise cannot_read(
             path, "its slices do not say where they lie; choose one with --slice, without --mode"
@@ -77,11 +88,14 @@ def order_slices(path: Path, frames: list[Header]) -> Stack:
     along = np.array(places, dtype=float)
     ordered = [frames[n] for n in np.argsort(along, kind="stable")]
     distance, warnings = _distance(path, np.sort(along))
-    first = frame_geometry(ordered[0])
+    first = frame_geometry(ordered[0], keywords)
     if first is None:
         raise cannot_read(path, "it has no PixelSpacing, so that nothing can be measured in mm")
-    _check_no_shear(path, ordered, first)
+    end = np.asarray(ordered[-1].numbers(keywords.position))
+    _check_no_shear(path, first, end)
     spacing = (first.spacing[0], first.spacing[1], distance)
+    if keywords is IN_SWEEP:
+        warnings = (*warnings, _NOT_OF_PATIENT)
     return Stack(ordered, Geometry(spacing, first.origin, first.direction), warnings)
 
 
@@ -109,12 +123,18 @@ def _describe(group: list[Header]) -> str:
     return f"{modality}, {count} slices of {width:.0f}x{height:.0f}"
 
 
-def _check_same_plane(path: Path, frames: list[Header]) -> None:
+def _place_keywords(header: Header) -> PlaceKeywords:
+    """The patient's coordinates, or else those of an ultrasound volume."""
+    is_sweep = not header.numbers(IN_PATIENT.position) and header.numbers(IN_SWEEP.position)
+    return IN_SWEEP if is_sweep else IN_PATIENT
+
+
+def _check_same_plane(path: Path, frames: list[Header], keywords: PlaceKeywords) -> None:
     sizes = {(frame.number("Rows", 0.0), frame.number("Columns", 0.0)) for frame in frames}
     spacings = {frame.numbers("PixelSpacing") for frame in frames}
     if len(sizes) > 1 or len(spacings) > 1:
         raise cannot_read(path, "its slices differ in size or spacing; keep those of one stack")
-    cosines = [frame.numbers("ImageOrientationPatient") for frame in frames]
+    cosines = [frame.numbers(keywords.orientation) for frame in frames]
     if len(set(map(len, cosines))) > 1 or (
         cosines[0] and np.ptp(np.array(cosines), axis=0).max() > _COSINE_TOLERANCE
     ):
@@ -149,12 +169,10 @@ def _distance(path: Path, places: NDArray[np.float64]) -> tuple[float, tuple[str
     return mean, (f"the distance between slices varies by {spread:.0%}; {mean:.4g} mm were taken",)
 
 
-def _check_no_shear(path: Path, ordered: list[Header], first: Geometry) -> None:
-    start = np.asarray(first.origin)
-    end = np.asarray(ordered[-1].numbers("ImagePositionPatient"))
+def _check_no_shear(path: Path, first: Geometry, end: NDArray[np.float64]) -> None:
+    way = end - np.asarray(first.origin)
     cosines = np.asarray(first.direction).reshape(3, 3)
-    sideways = cosines[:, :2].T @ (end - start)
-    along = cosines[:, 2] @ (end - start)
+    sideways, along = cosines[:, :2].T @ way, cosines[:, 2] @ way
     if np.abs(sideways).max() > _SHEAR * along + 0.01:
         raise cannot_read(
             path, "its slices are shifted sideways (tilted gantry); resample it first"

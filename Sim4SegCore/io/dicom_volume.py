@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..case import Case
 from ..volume.case import VolumeCase
-from .checks import check_voxel_count, make_volume
+from .checks import check_voxel_count, grey_plane, make_volume
 from .dicom import frame_count, is_monochrome1, load_dicom, mirror, read_stored_frame
 from .dicom_folder import image_headers
 from .dicom_header import Header
@@ -85,16 +86,13 @@ def _stacked(
     path: Path, shape: tuple[int, int, int], first: Case, others: Iterator[Case]
 ) -> NDArray[Any]:
     """Slices one by one into one array, in the smallest type that holds all of them."""
-    plane = _narrow(first.image)
-    voxels = np.empty(shape + plane.shape[2:], dtype=plane.dtype)
-    for k in range(shape[0]):
-        if plane.shape != voxels.shape[1:]:
-            raise cannot_read(path, "some of its slices are in colour and some are not")
+    voxels = np.empty(shape, dtype=_narrow(grey_plane(path, first.image)).dtype)
+    for k, case in enumerate(chain([first], others)):
+        plane = _narrow(grey_plane(path, case.image))
         common = np.result_type(voxels.dtype, plane.dtype)
         if common != voxels.dtype:
             voxels = voxels.astype(common)
         voxels[k] = plane
-        plane = _narrow(next(others).image) if k + 1 < shape[0] else plane
     return voxels
 
 

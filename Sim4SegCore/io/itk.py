@@ -83,6 +83,14 @@ def read_header(path: Path, kind: str) -> Any:
     return reader
 
 
+def is_rgb(reader: Any) -> bool:
+    """Whether its header promises red, green, blue and perhaps alpha."""
+    return reader.GetNumberOfComponents() in (3, 4) and reader.GetPixelID() in (
+        SimpleITK.sitkVectorUInt8,
+        SimpleITK.sitkVectorUInt16,
+    )
+
+
 def _choose_slice(path: Path, size: tuple[int, ...], slice_index: int | None) -> int:
     """Index of the slice along k; `size` is (i, j[, k[, t ...]])."""
     if math.prod(size[3:]) > 1:
@@ -100,11 +108,7 @@ def _choose_slice(path: Path, size: tuple[int, ...], slice_index: int | None) ->
 
 def _check_pixel_type(path: Path, reader: Any) -> None:
     components = reader.GetNumberOfComponents()
-    is_rgb = components in (3, 4) and reader.GetPixelID() in (
-        SimpleITK.sitkVectorUInt8,
-        SimpleITK.sitkVectorUInt16,
-    )
-    if components != 1 and not is_rgb:
+    if components != 1 and not is_rgb(reader):
         raise cannot_read(
             path, f"it has {components} values per pixel that are no colours; save it grey or RGB"
         )

@@ -6,12 +6,15 @@ refused before.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 _LARGEST_HEADER = 1 << 16
 _DEFLATE_RATIO = 1032
 """gzip makes nothing smaller than by this factor."""
+_NO_CHANNELS = ("domain", "space", "time", "none", "???")
+"""Kinds of NRRD axes along which voxels lie apart, or that say nothing."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,13 @@ class TextHeader:
 
     @property
     def has_spacing(self) -> bool:
-        """Whether it says how far voxels are apart, along every axis."""
+        """Whether it says how far voxels are apart, along every axis but that of channels."""
         names = ("space directions", "spacings", "elementspacing", "elementsize")
         said = " ".join(self.fields[name].lower() for name in names if name in self.fields)
-        return bool(said) and "nan" not in said and "none" not in said.split()
+        by_axis = re.findall(r"\([^)]*\)|\S+", said)
+        missing = sum(entry == "none" or "nan" in entry for entry in by_axis)
+        kinds = self.fields.get("kinds", "").lower().split()
+        return bool(said) and missing <= sum(kind not in _NO_CHANNELS for kind in kinds)
 
     def can_hold(self, expected_bytes: int) -> bool:
         """Whether as many bytes of voxels can be in the data."""

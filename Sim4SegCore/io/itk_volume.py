@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ..case import Geometry
 from ..volume.case import VolumeCase
 from .byte_order import looks_swapped
-from .checks import check_voxel_count, make_volume
-from .itk import ITK_ERRORS, read_header
+from .checks import check_voxel_count, grey_plane, make_volume
+from .itk import ITK_ERRORS, is_rgb, read_header
 from .itk_headers import TextHeader, read_metaimage_header, read_nrrd_header
 from .nifti import NIFTI_ERRORS, NiftiHeader, read_complete_header, volume_is_finite
 from .problems import cannot_read, decoding
@@ -60,6 +60,8 @@ def _read(path: Path, kind: str, header: TextHeader | NiftiHeader) -> VolumeCase
         with decoding(path, kind, ITK_ERRORS):
             image = _three_dimensional(reader.Execute())
     voxels: NDArray[Any] = SimpleITK.GetArrayFromImage(image)
+    if voxels.ndim == 4:
+        voxels = np.stack([grey_plane(path, plane) for plane in voxels])
     if looks_swapped(voxels):
         raise cannot_read(
             path, "its voxels are noise unless their bytes are swapped; write it again"
@@ -79,11 +81,11 @@ def _check_volume(path: Path, reader: Any) -> None:
             path, f"it has {len(size)} dimensions; time series are not supported, save one volume"
         )
     components = reader.GetNumberOfComponents()
-    if components != 1:
-        kind = "colour volumes" if components in (3, 4) else "time series and vectors"
+    if components != 1 and not is_rgb(reader):
         raise cannot_read(
             path,
-            f"it has {components} values per voxel; {kind} are not supported, save one grey volume",
+            f"it has {components} values per voxel; time series and vectors are not supported, "
+            "save one grey volume",
         )
     if len(size) < 3 or min(size[:3]) < 2:
         raise cannot_read(path, "it holds a single slice; ask it as an image, without --mode")
@@ -91,8 +93,9 @@ def _check_volume(path: Path, reader: Any) -> None:
 
 
 def _check_data(path: Path, reader: Any, header: TextHeader) -> None:
-    one_voxel = SimpleITK.Image(1, 1, reader.GetPixelID()).GetSizeOfPixelComponent()
-    if not header.can_hold(math.prod(reader.GetSize()) * one_voxel):
+    one_value = SimpleITK.Image(1, 1, reader.GetPixelID()).GetSizeOfPixelComponent()
+    values = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
+    if not header.can_hold(values * one_value):
         raise cannot_read(
             path, "it holds less image data than its header promises; copy or export it again"
         )

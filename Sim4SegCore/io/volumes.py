@@ -22,8 +22,8 @@ def read_volume_case(path: str | Path, series: int | None = None) -> VolumeCase:
             may be left out where there is only one.
 
     Returns:
-        The voxels as stored, (k, j, i); slices of DICOM are sorted along their normal, in the
-        modality's units.
+        The voxels as stored, (k, j, i), one channel of three equal ones; slices of DICOM are
+        sorted along their normal, in the modality's units.
 
     Raises:
         Sim4SegError: if it cannot be read, or is no single grey volume on a regular grid with a

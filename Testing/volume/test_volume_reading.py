@@ -18,6 +18,7 @@ from Sim4SegCore import Sim4SegError
 from Sim4SegCore.io import read_volume_case
 
 VOXELS = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6) - 60
+NO_COLOURS = "colour volumes are not supported; save it as one grey volume"
 TURNED = (0.0, -1.0, 0.0, 0.0, 0.0, -1.0, 1.0, 0.0, 0.0)
 
 
@@ -121,12 +122,35 @@ def test_volumes_of_no_use_are_refused(
     assert word in refusal(write(tmp_path / name, voxels))
 
 
+def write_colours(path: Path, colours: np.ndarray) -> Path:
+    """A volume of as many values per voxel as the last axis has."""
+    image = SimpleITK.GetImageFromArray(colours, isVector=True)
+    image.SetSpacing((0.5, 0.75, 5.0))
+    SimpleITK.WriteImage(image, str(path))
+    return path
+
+
 @pytest.mark.parametrize("name", ["rgb.nii", "rgb.nrrd", "rgb.mha"])
 def test_colour_volumes_are_refused(tmp_path: Path, name: str) -> None:
-    colours = np.zeros((3, 4, 5, 3), np.uint8)
-    image = SimpleITK.GetImageFromArray(colours, isVector=True)
-    SimpleITK.WriteImage(image, str(tmp_path / name))
-    assert "colour" in refusal(tmp_path / name)
+    colours = np.full((3, 4, 5, 3), 90, np.uint8)
+    colours[2, 1, 3] = (90, 90, 91)
+    assert NO_COLOURS in refusal(write_colours(tmp_path / name, colours))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("name", ["sweep.nii.gz", "sweep.nrrd", "sweep.mha"])
+def test_equal_channels_are_grey(tmp_path: Path, name: str, channels: int) -> None:
+    grey = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
+    colours = np.stack([grey, grey, grey, grey * 0 + 255][:channels], axis=-1)
+    case = read_volume_case(write_colours(tmp_path / name, colours))
+    assert np.array_equal(case.voxels, grey) and case.voxels.dtype == np.uint8
+    assert case.geometry.spacing == pytest.approx((0.5, 0.75, 5.0))
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nrrd", "a.mha"])
+def test_vectors_that_are_no_colours_are_refused(tmp_path: Path, name: str) -> None:
+    vectors = np.zeros((3, 4, 5, 3), np.float32)
+    assert "time series and vectors" in refusal(write_colours(tmp_path / name, vectors))
 
 
 def test_missing_spacing_is_refused(tmp_path: Path) -> None:
@@ -137,7 +161,10 @@ def test_missing_spacing_is_refused(tmp_path: Path) -> None:
     nifti = bytearray(write(tmp_path / "a.nii").read_bytes())
     struct.pack_into("<3f", nifti, 80, 0.0, 0.0, 0.0)
     (tmp_path / "a.nii").write_bytes(nifti)
-    for name in ("a.nrrd", "a.mha", "a.nii"):
+    colours = b"NRRD0004\ntype: uint8\ndimension: 4\nsizes: 3 2 2 2\nencoding: raw\n"
+    colours += b"kinds: RGB-color domain domain domain\nspacings: nan 1 1 nan\n\n"
+    (tmp_path / "b.nrrd").write_bytes(colours + bytes(range(8)) * 3)
+    for name in ("a.nrrd", "b.nrrd", "a.mha", "a.nii"):
         assert "how far its voxels are apart" in refusal(tmp_path / name)
 
 
@@ -169,6 +196,15 @@ def test_headers_of_30_gigabytes_without_data_take_no_memory(tmp_path: Path) -> 
         stream.write(header)
     for path in sorted(tmp_path.iterdir()):
         refusal(path)
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
+def test_a_third_of_the_data_of_colours_is_refused_before_reading(
+    tmp_path: Path, name: str
+) -> None:
+    path = write_colours(tmp_path / name, np.full((8, 9, 10, 3), 90, np.uint8))
+    path.write_bytes(path.read_bytes()[: -2 * 720])
+    assert "less image data than its header promises" in refusal(path)
 
 
 @pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
@@ -328,6 +364,120 @@ def test_a_film_and_a_single_image_are_no_volume(tmp_path: Path) -> None:
         Path(get_testdata_file("MR_small.dcm", download=False)).read_bytes()
     )
     assert "single slice" in refusal(tmp_path / "b.dcm")
+
+
+def write_sweep(path: Path, slices: np.ndarray, places: list[tuple[float, ...]]) -> Path:
+    """An enhanced ultrasound volume: 8 bits, placed in the probe's coordinates.
+
+    Args:
+        slices: (frames, rows, columns), or with three channels.
+        places: of each frame's first pixel; rows lie along the probe's y, columns along its x.
+    """
+    dataset = dcmread(get_testdata_file("CT_small.dcm", download=False))
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        delattr(dataset, keyword)
+    del dataset.RescaleSlope, dataset.RescaleIntercept, dataset.SliceThickness
+    del dataset.PixelPaddingValue
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.6.2"
+    dataset.Modality = "US"
+    dataset.NumberOfFrames, dataset.Rows, dataset.Columns = slices.shape[:3]
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    if slices.ndim == 4:
+        dataset.SamplesPerPixel, dataset.PlanarConfiguration = 3, 0
+        dataset.PhotometricInterpretation = "RGB"
+    dataset.PixelData = slices.tobytes()
+    shared, measures, orientation = Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing = [0.25, 0.5]  # rows are 0.25 mm apart
+    orientation.ImageOrientationVolume = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    shared.PixelMeasuresSequence = Sequence([measures])
+    shared.PlaneOrientationVolumeSequence = Sequence([orientation])
+    dataset.SharedFunctionalGroupsSequence = Sequence([shared])
+    groups = []
+    for place in places:
+        position, group = Dataset(), Dataset()
+        position.ImagePositionVolume = list(place)
+        group.PlanePositionVolumeSequence = Sequence([position])
+        groups.append(group)
+    dataset.PerFrameFunctionalGroupsSequence = Sequence(groups)
+    dataset.save_as(path)
+    return path
+
+
+SWEEP = np.arange(3 * 4 * 6, dtype=np.uint8).reshape(3, 4, 6)
+SWEEP_PLACES = [(2.0, 3.0, 1.6), (2.0, 3.0, 0.8), (2.0, 3.0, 0.0)]
+
+
+def test_an_ultrasound_sweep_is_placed_in_its_own_coordinates(tmp_path: Path) -> None:
+    case = read_volume_case(write_sweep(tmp_path / "us.dcm", SWEEP, SWEEP_PLACES))
+    assert np.array_equal(case.voxels, SWEEP[::-1]) and case.voxels.dtype == np.uint8
+    assert case.geometry.spacing == pytest.approx((0.5, 0.25, 0.8))
+    assert case.geometry.origin == (2.0, 3.0, 0.0)
+    assert case.geometry.direction == (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    assert case.modality == "US"
+    (warning,) = case.warnings
+    assert "not the patient's" in warning
+
+
+def test_an_ultrasound_sweep_that_says_where_the_patient_is_lies_there(tmp_path: Path) -> None:
+    path = write_sweep(tmp_path / "us.dcm", SWEEP, SWEEP_PLACES)
+    dataset = dcmread(path)
+    (shared,) = dataset.SharedFunctionalGroupsSequence
+    orientation = Dataset()
+    orientation.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+    shared.PlaneOrientationSequence = Sequence([orientation])
+    for index, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        position = Dataset()
+        position.ImagePositionPatient = [5 - 2 * index, 6, 7]
+        group.PlanePositionSequence = Sequence([position])
+    dataset.save_as(path)
+    case = read_volume_case(path)
+    assert np.array_equal(case.voxels, SWEEP)  # the normal is the patient's right
+    assert case.geometry.origin == (5.0, 6.0, 7.0) and case.warnings == ()
+    assert case.geometry.spacing == pytest.approx((0.5, 0.25, 2.0))
+
+
+def test_frames_of_a_sweep_that_are_shifted_or_at_one_place_are_refused(tmp_path: Path) -> None:
+    same = write_sweep(tmp_path / "same.dcm", SWEEP, [SWEEP_PLACES[0]] * 3)
+    assert "same place" in refusal(same)
+    shifted = [(4.0 * z, 3.0, z) for _, _, z in SWEEP_PLACES]
+    assert "shifted sideways" in refusal(write_sweep(tmp_path / "a.dcm", SWEEP, shifted))
+
+
+def test_a_sweep_in_equal_channels_is_grey_and_a_coloured_one_refused(tmp_path: Path) -> None:
+    channels = np.repeat(SWEEP[..., None], 3, axis=-1)
+    case = read_volume_case(write_sweep(tmp_path / "grey.dcm", channels, SWEEP_PLACES))
+    assert np.array_equal(case.voxels, SWEEP[::-1]) and case.voxels.dtype == np.uint8
+    channels[1, 2, 3] = (200, 0, 0)  # Doppler
+    path = write_sweep(tmp_path / "doppler.dcm", channels, SWEEP_PLACES)
+    assert NO_COLOURS in refusal(path)
+
+
+@pytest.mark.parametrize("is_coloured", [False, True])
+def test_colours_of_a_series_are_treated_as_those_of_files(
+    tmp_path: Path, is_coloured: bool
+) -> None:
+    folder = write_series(tmp_path / "s", [0.0, 5.0, 10.0])
+    for path in folder.iterdir():
+        dataset = dcmread(path)
+        grey = np.full((128, 128, 1), 100 + int(dataset.ImagePositionPatient[2]), np.uint8)
+        grey[7, 9, 0] = 3
+        colours = np.repeat(grey, 3, axis=-1)
+        colours[7, 9, 2] += is_coloured
+        dataset.SamplesPerPixel, dataset.PlanarConfiguration = 3, 0
+        dataset.PhotometricInterpretation = "RGB"
+        dataset.BitsAllocated = dataset.BitsStored = 8
+        dataset.HighBit, dataset.PixelRepresentation = 7, 0
+        del dataset.PixelPaddingValue
+        dataset.PixelData = colours.tobytes()
+        dataset.save_as(path)
+    if is_coloured:
+        assert NO_COLOURS in refusal(folder)
+        return
+    case = read_volume_case(folder)
+    assert case.shape == (3, 128, 128)
+    assert case.voxels[:, 0, 0].tolist() == [100, 105, 110]
+    assert case.voxels[:, 7, 9].tolist() == [3, 3, 3]
 
 
 # ------------------------------------------------------------------------------- real volumes
