@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from Sim4SegCore.case import Case, Finding, Geometry, Result
 from Sim4SegCore.errors import Sim4SegError
-from Sim4SegCore.measurements import measure
 
 from .boxes import Index
 
@@ -42,6 +41,8 @@ def result_with_masks(
     Raises:
         Sim4SegError: if the answer is of another version.
     """
+    # Here, since scipy and SimpleITK would make every start of Slicer wait.
+    from Sim4SegCore.measurements import measure
     from Sim4SegCore.service import RemoteAnswer
 
     seen = np.zeros(case.size, np.float32) if similarity is None else similarity

@@ -1,7 +1,8 @@
 """What the local service needs in Slicer's Python, installed on first use and after asking.
 
 pip runs on the main thread only. torch comes through the PyTorch extension, which picks the build
-that fits the graphics driver; numpy, SimpleITK and requests are Slicer's own and stay as they are.
+that fits the graphics driver; numpy, SimpleITK, scipy and requests are Slicer's own and stay as they
+are.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ PACKAGES = (
     "transformers>=5.23",
     "uvicorn>=0.29",
 )
-OF_SLICER = ("numpy", "SimpleITK", "requests")
+OF_SLICER = ("numpy", "SimpleITK", "scipy", "requests")
 TORCH_SIZE = "0.2 GB for the processor alone, about 3 GB with a graphics card"
 PACKAGES_SIZE = "about 100 MB"
 _VERIFY_S = 300.0

@@ -104,6 +104,28 @@ def test_nothing_heavy_is_imported_when_slicer_starts(path):
             assert not name.startswith("Sim4SegCore.service"), "this imports requests"
 
 
+HEAVY = ("SimpleITK", "requests", "scipy", "torch", "transformers")
+
+
+def test_the_module_is_imported_without_what_takes_long():
+    code = (
+        "import sys\n"
+        f"sys.path[:0] = [{str(ROOT)!r}, {str(MODULE)!r}, {str(Path(__file__).parent)!r}]\n"
+        "import pytest\n"
+        "try:\n"
+        "    import mrml_scene\n"
+        "except pytest.skip.Exception:\n"
+        "    raise SystemExit('skip')\n"
+        "import Sim4SegLib.batch, Sim4SegLib.connection, Sim4SegLib.queries, Sim4SegLib.terms\n"
+        f"print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if done.stderr.strip() == "skip":
+        pytest.skip("slicer-core is not installed")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]", "import these where they are used"
+
+
 def test_the_requirements_are_those_of_the_package_less_what_slicer_has():
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no tomllib")
     installer = ast.parse((MODULE / "Sim4SegLib" / "installer.py").read_text())
