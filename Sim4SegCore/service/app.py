@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, TypeVar
 
@@ -47,7 +46,6 @@ from .scheduling import Lane
 from .security import Principal, Role, TokenBook
 from .uploads import Upload, Uploads, check_offset
 
-LOG = logging.getLogger(__name__)
 MAX_WAIT_S = 30.0
 HEARTBEAT_S = 0.5
 INFLATE_BATCH = 1 << 20
@@ -414,16 +412,11 @@ def _add_problem_handlers(app: FastAPI) -> None:
         response.headers.update(error.headers or {})
         return response
 
-    def unexpected(request: Request, error: Exception) -> Response:
-        LOG.error("a request failed unexpectedly", exc_info=error)
-        return _problem_response(problem("internal", "The request failed unexpectedly."))
-
     handlers: list[tuple[type[Exception], Callable[[Request, Exception], Response]]] = [
         (ServiceProblemError, service),
         (Sim4SegError, known),
         (RequestValidationError, fields),
         (HTTPException, http),
-        (Exception, unexpected),
     ]
     for kind, handler in handlers:
         app.add_exception_handler(kind, handler)

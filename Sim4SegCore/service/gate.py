@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from .config import ServiceLimits
-from .problems import ServiceProblemError, refuse
+from .defects import described
+from .problems import ServiceProblemError, problem, refuse
 from .protocol import CLIENT_HEADER, NAME_PATTERN, PROTOCOL_VERSION, Problem
 from .security import RateLimiter, TokenBook
 
@@ -51,12 +52,12 @@ class Gate:
         if scope["type"] != "http":
             return
         started = time.perf_counter()
-        status = 500
+        status, has_begun = 500, False
 
         async def send_and_note(message: Message) -> None:
-            nonlocal status
+            nonlocal status, has_begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, has_begun = message["status"], True
                 message["headers"] = [*message.get("headers", []), *_SECURITY_HEADERS]
             await send(message)
 
@@ -65,6 +66,12 @@ class Gate:
             await self._app(scope, receive, send_and_note)
         except ServiceProblemError as error:
             await send_problem(error.problem, send_and_note)
+        except Exception as error:
+            # Caught here, since the server would log its message.
+            LOG.error("a request failed unexpectedly: %s", described(error))
+            if not has_begun:
+                reason = problem("internal", "The request failed unexpectedly.")
+                await send_problem(reason, send_and_note)
         finally:
             self._log(scope, status, time.perf_counter() - started)
 

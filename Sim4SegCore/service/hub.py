@@ -102,7 +102,10 @@ class Hub:
 
     def _worker(self, request: JobRequest) -> DeviceWorker:
         if request.device is None:
-            loads = {device: worker.load for device, worker in self.workers.items()}
+            workers = self.workers
+            # One that fails each job at once would be the idlest, and get them all.
+            sound = {name: worker for name, worker in workers.items() if worker.is_sound}
+            loads = {name: worker.load for name, worker in (sound or workers).items()}
             return self.workers[self._homes.choose(request.image, loads)]
         if request.device not in self.workers:
             raise refuse("invalid", f"device: this service has {', '.join(self.workers)}.")

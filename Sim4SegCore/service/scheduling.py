@@ -34,12 +34,11 @@ class FairQueue(Generic[T]):
             self._owners.setdefault(owner, OrderedDict()).setdefault(client, deque()).append(item)
             self._ready.notify()
 
-    def take(self) -> T | None:
-        """The next item, waiting for one; None when the queue is closed."""
+    def take(self, seconds: float | None = None) -> T | None:
+        """The next item, waiting for one; None when the queue is closed, or the time is over."""
         with self._ready:
-            while not self._owners and not self._closed:
-                self._ready.wait()
-            if self._closed:
+            self._ready.wait_for(lambda: self._owners or self._closed, seconds)
+            if self._closed or not self._owners:
                 return None
             owner, clients = self._owners.popitem(last=False)
             client, items = clients.popitem(last=False)
@@ -80,6 +79,11 @@ class FairQueue(Generic[T]):
         with self._ready:
             self._closed = True
             self._ready.notify_all()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is given out any more."""
+        return self._closed
 
     def __len__(self) -> int:
         with self._ready:

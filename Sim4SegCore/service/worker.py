@@ -15,6 +15,7 @@ from ..progress import Step
 from ..volume import VolumeResult
 from .caching import ByteCache, bytes_within
 from .config import ServiceLimits
+from .defects import described
 from .images import StoredImage
 from .jobs import Job, JobBoard, JobEndedError
 from .models import Load, ModelCatalog, ModelShelf, Predictor
@@ -27,6 +28,8 @@ from .scheduling import FairQueue
 
 LOG = logging.getLogger(__name__)
 STUCK_SECONDS = 10.0
+RETRY_SECONDS = 60.0
+"""After which a model that could not be loaded is tried again."""
 SMOOTHING = 0.3
 
 
@@ -96,12 +99,20 @@ class DeviceWorker:
         """Jobs waiting or running."""
         return len(self.queue) + (self._current is not None)
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether a job is likely to be answered here."""
+        return self._failure is None and not self._is_stuck(self._current)
+
+    def _is_stuck(self, current: Job | None) -> bool:
+        ended = current.ended if current is not None else None
+        return ended is not None and time.monotonic() - ended > STUCK_SECONDS
+
     def status(self) -> DeviceStatus:
         """What it is doing."""
         current = self._current
         queued = len(self.queue)
-        ended = current.ended if current is not None else None
-        if ended is not None and time.monotonic() - ended > STUCK_SECONDS:
+        if self._is_stuck(current):
             return DeviceStatus(self.device, "stuck", queued, "An ended job does not let go.")
         if current is not None:
             return DeviceStatus(self.device, "busy", queued)
@@ -140,24 +151,32 @@ class DeviceWorker:
 
     def _work(self) -> None:
         self._warm_up()
-        while (job := self.queue.take()) is not None:
+        while (job := self._next()) is not None:
             self._current = job
             try:
                 if self._board.start(job):
                     self._run(job)
-            except Exception:
+            except Exception as error:
                 # Whatever a job does, the next one must have its turn.
-                LOG.exception("a job failed unexpectedly")
+                LOG.error("a job failed unexpectedly: %s", described(error))
                 self._shelf.drop(job.model)
                 self._board.fail(job, problem("internal", "The job failed unexpectedly."))
             finally:
                 self._current = None
 
+    def _next(self) -> Job | None:
+        """The next job; a device that gets none, as its model cannot be loaded, tries again."""
+        while True:
+            job = self.queue.take(None if self._failure is None else RETRY_SECONDS)
+            if job is not None or self.queue.is_closed:
+                return job
+            self._warm_up()
+
     def _warm_up(self) -> None:
         try:
             name, source = self._catalog.source(None)
             self._shelf.get(name, source)
-            self._warm = True
+            self._warm, self._failure = True, None
         except (Sim4SegError, ServiceProblemError) as error:
             LOG.error("the first model cannot be loaded on %s: %s", self.device, error)
             self._failure = str(error)

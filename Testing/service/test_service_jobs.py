@@ -12,6 +12,7 @@ from fakes import FakePredictor, picture, scan
 from Sim4SegCore import Case, Geometry, Sim4SegError
 from Sim4SegCore.output import result_to_dict
 from Sim4SegCore.service import jobs as jobs_module
+from Sim4SegCore.service import worker
 from Sim4SegCore.service.client import Options
 from Sim4SegCore.service.config import ServiceConfig, ServiceLimits
 from Sim4SegCore.service.images import StoredImage
@@ -213,6 +214,42 @@ def test_a_model_that_cannot_be_loaded_is_a_clear_problem(serve):
             client.ask(picture(), "?")
         assert caught.value.problem.code == "model_failed"
         assert client.health().devices[0]["state"] == "failed"
+
+
+def half_broken(is_broken):
+    """Loads a model on any device, but not on the first one while it is broken."""
+
+    def load(source, device):
+        if device == "cuda:0" and is_broken():
+            raise Sim4SegError("the checkpoint is damaged; fetch it again")
+        return FakePredictor()
+
+    return load
+
+
+def device_states(running):
+    return {device.name: device.state for device in running.hub.health().devices}
+
+
+def test_a_device_that_cannot_load_its_model_gets_no_jobs_while_there_is_another(serve):
+    config = ServiceConfig(devices=("cuda:0", "cuda:1"))
+    running = serve(load=half_broken(lambda: True), config=config)
+    wait_for(lambda: device_states(running) == {"cuda:0": "failed", "cuda:1": "ready"})
+    with running.client() as client:
+        for seed in range(6):
+            client.ask(picture(seed), "?")
+        with pytest.raises(ServiceError, match="damaged"):
+            client.ask(picture(), "?", Options(device="cuda:0"))
+
+
+def test_a_device_tries_again_to_load_its_model(serve, monkeypatch):
+    monkeypatch.setattr(worker, "RETRY_SECONDS", 0.05)
+    is_broken = [True]
+    config = ServiceConfig(devices=("cuda:0", "cuda:1"))
+    running = serve(load=half_broken(lambda: is_broken[0]), config=config)
+    wait_for(lambda: device_states(running)["cuda:0"] == "failed")
+    is_broken[0] = False
+    wait_for(lambda: device_states(running)["cuda:0"] == "ready")
 
 
 def test_out_of_memory_is_tried_again_with_caches_emptied_then_said(serve):

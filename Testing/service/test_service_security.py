@@ -319,6 +319,20 @@ def test_logs_name_no_query_image_or_token(serve, caplog):
         assert secret not in own
 
 
+def test_logs_of_defects_name_places_and_repeat_no_message(serve, caplog, monkeypatch):
+    def fails(case, query):
+        raise KeyError(f"{query} John Doe")
+
+    running = serve(FakePredictor(fails=fails))
+    with running.client() as client, pytest.raises(ServiceError, match="unexpectedly"):
+        client.ask(picture(), "Who?")
+    monkeypatch.setattr(running.hub, "health", lambda: fails(None, "Where?"))
+    is_problem(running.call("GET", "/v1/health"), 500, "internal")
+    text = caplog.text
+    assert "Doe" not in text and "Who?" not in text
+    assert text.count("KeyError in") == text.count(" fails\n") == 2
+
+
 def test_token_files_are_checked(tmp_path):
     path = tmp_path / "tokens.json"
     path.write_text(json.dumps({"ward": {"token": "w" * 20, "role": "user"}}))
