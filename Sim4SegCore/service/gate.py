@@ -15,8 +15,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from .config import ServiceLimits
-from .defects import described
-from .problems import ServiceProblemError, problem, refuse
+from .problems import ServiceProblemError, described, problem, refuse
 from .protocol import CLIENT_HEADER, NAME_PATTERN, PROTOCOL_VERSION, Problem
 from .security import RateLimiter, TokenBook
 

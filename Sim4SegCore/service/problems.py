@@ -1,6 +1,12 @@
-"""Every error that a client can see: a code, a status, one sentence and what to do."""
+"""Every error that a client can see: a code, a status, one sentence and what to do.
+
+And defects, of which the log alone says where they are.
+"""
 
 from __future__ import annotations
+
+import traceback
+from pathlib import Path
 
 from .protocol import Problem
 
@@ -37,6 +43,9 @@ _KINDS: dict[str, tuple[int, str, str]] = {
 }
 
 
+_FRAMES = 12
+
+
 class ServiceProblemError(Exception):
     """Carries a Problem to the client."""
 
@@ -58,3 +67,10 @@ def problem(code: str, detail: str) -> Problem:
 def refuse(code: str, detail: str) -> ServiceProblemError:
     """The exception for `problem(code, detail)`."""
     return ServiceProblemError(problem(code, detail))
+
+
+def described(error: Exception) -> str:
+    """A defect for the log: without its message, which may quote a query, and that a name."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+    return f"{type(error).__name__} in {' > '.join(places) or 'an unknown place'}"

@@ -6,6 +6,7 @@ while clients already connect.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import json
@@ -17,7 +18,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import h11
 import uvicorn
@@ -73,11 +74,12 @@ def serve(
         )
     hub.start()
     LOG.info("serving protocol %s", PROTOCOL_VERSION)
-    try:
-        server.run(sockets=[listener])
-    finally:
-        hub.stop()
-        LOG.info("stopped")
+    with _ended_by_sigterm(server):
+        try:
+            server.run(sockets=[listener])
+        finally:
+            hub.stop()
+            LOG.info("stopped")
     if parent_pipe is not None:
         _leave()
 
@@ -93,16 +95,54 @@ class _Server(uvicorn.Server):
             self.on_started()
 
 
+@contextlib.contextmanager
+def _ended_by_sigterm(server: uvicorn.Server) -> Iterator[None]:
+    """Let what follows `run` happen: uvicorn raises the signal again, which ends the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def quiet_protocol(seconds: float) -> type[H11Protocol]:
-    """uvicorn's protocol, which by itself never gives up on a connection that says nothing."""
+    """uvicorn's protocol, which by itself never gives up on a connection that says nothing.
+
+    Nor on one that has begun a request, or sends the body of one that was answered already.
+    """
 
     class QuietProtocol(H11Protocol):
         def connection_made(self, transport: object) -> None:
             super().connection_made(transport)  # type: ignore[arg-type]
-            self._silence = self.loop.call_later(seconds, self._give_up)
+            self._silence: asyncio.TimerHandle | None = None
+            self._watch()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._watch()
+
+        def _watch(self) -> None:
+            """Bytes do not extend the time, so that a request cannot be sent without end."""
+            is_asking = self.cycle is not None and not self.cycle.response_complete
+            if is_asking:
+                self._stop_watching()
+            elif self._silence is None:
+                self._silence = self.loop.call_later(seconds, self._give_up)
+
+        def _stop_watching(self) -> None:
+            if self._silence is not None:
+                self._silence.cancel()
+                self._silence = None
 
         def _give_up(self) -> None:
-            if self.cycle is None and not self.transport.is_closing():
+            if not self.transport.is_closing():
                 self.transport.close()
 
         def send_400_response(self, msg: str) -> None:
@@ -123,7 +163,7 @@ def quiet_protocol(seconds: float) -> type[H11Protocol]:
             self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._silence.cancel()
+            self._stop_watching()
             super().connection_lost(exc)
 
     return QuietProtocol

@@ -15,13 +15,12 @@ from ..progress import Step
 from ..volume import VolumeResult
 from .caching import ByteCache, bytes_within
 from .config import ServiceLimits
-from .defects import described
 from .images import StoredImage
 from .jobs import Job, JobBoard, JobEndedError
 from .models import Load, ModelCatalog, ModelShelf, Predictor
 from .modes import VOLUMETRIC, mode_of, scaling, volume_options
 from .out_of_memory import is_out_of_memory
-from .problems import ServiceProblemError, problem
+from .problems import ServiceProblemError, described, problem
 from .protocol import DeviceStatus, Mode, ModelStatus
 from .results import result_message
 from .scheduling import FairQueue

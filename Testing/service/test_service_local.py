@@ -1,5 +1,6 @@
 """The service as a child process: start, token, restart, and an end with its parent."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -68,6 +69,19 @@ def test_stopping_ends_the_process_and_leaves_no_files(service, tmp_path):
     service.stop()
     assert time.monotonic() - began < 30
     assert is_gone(pid, 0.5)
+    assert not list(tmp_path.glob("sim4seg-uploads-*"))
+
+
+def test_a_plain_kill_leaves_no_files(service, tmp_path):
+    service._environment["TMPDIR"] = str(tmp_path)
+    with service.client() as client:
+        image = client.prepare(scan())
+        body = {"hash": image.hash, "description": dataclasses.asdict(image.description)}
+        client._transport.request("POST", "/v1/uploads", json=body)
+        assert list(tmp_path.glob("sim4seg-uploads-*/*.part"))
+        pid = service.pid
+        os.kill(pid, signal.SIGTERM)
+        assert is_gone(pid, 20.0)
     assert not list(tmp_path.glob("sim4seg-uploads-*"))
 
 
@@ -193,18 +207,26 @@ def test_a_killed_client_leaves_a_service_that_answers(service):
     assert time.monotonic() - began < 30
 
 
-def test_serve_prints_address_and_token_and_ends_with_ctrl_c():
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_serve_prints_address_and_token_and_ends_when_told_to(end, tmp_path):
     command = [sys.executable, "-m", "Sim4SegCore.cli", "serve", "--device", "cpu"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     ) as process:
         address = process.stdout.readline().split()
         token = process.stdout.readline().split()
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        assert list(tmp_path.glob("sim4seg-uploads-*"))
+        process.send_signal(end)
+        process.communicate(timeout=60)
     assert address[0] == "Address" and address[1].startswith("http://127.0.0.1:")
     assert token[0] == "Token" and len(token[1]) >= 32
-    assert process.returncode in (0, 130, -signal.SIGINT)
+    assert process.returncode in (0, 130, -end)
+    assert not list(tmp_path.glob("sim4seg-uploads-*"))
 
 
 @pytest.mark.parametrize(

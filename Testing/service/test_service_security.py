@@ -283,6 +283,31 @@ def test_connections_that_say_nothing_are_closed_and_hurt_nobody(serve):
         connection.close()
 
 
+@pytest.mark.parametrize("rest", [b"GET /v1/he", b"x"])
+def test_what_is_begun_and_not_ended_after_an_answer_is_closed(serve, rest):
+    limits = ServiceLimits(silent_seconds=0.5)
+    host, port = serve(config=ServiceConfig(limits=limits)).url.removeprefix("http://").split(":")
+    first = b"POST /v1/health HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        # A body of ten bytes of which one comes, or none and half a request after it.
+        connection.sendall(first % (10 if rest == b"x" else 0))
+        file = connection.makefile("rb")
+        assert read_status(file) == 401
+        connection.sendall(rest)
+        assert file.read(1) == b""
+
+
+def test_connections_with_pauses_between_requests_are_kept(serve):
+    limits = ServiceLimits(silent_seconds=0.5)
+    host, port = serve(config=ServiceConfig(limits=limits)).url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        file = connection.makefile("rb")
+        for _ in range(3):
+            connection.sendall(b"GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert read_status(file) == 401
+            time.sleep(0.8)
+
+
 def test_a_body_that_stops_arriving_is_given_up(serve):
     limits = ServiceLimits(body_idle_seconds=0.5)
     running = serve(config=ServiceConfig(limits=limits))
