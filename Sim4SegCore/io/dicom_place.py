@@ -23,6 +23,9 @@ IN_PATIENT = PlaceKeywords("ImagePositionPatient", "ImageOrientationPatient")
 IN_SWEEP = PlaceKeywords("ImagePositionVolume", "ImageOrientationVolume")
 """Of ultrasound volumes, in coordinates of their own that say nothing of the patient."""
 
+_PLANES = ("sagittal", "coronal", "axial")
+_CLEARLY_ALONG = 0.75
+"""Cosine of the normal from which a plane is called by the patient's axis, as in reports."""
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -44,6 +47,15 @@ def place_along_normal(header: Header, keywords: PlaceKeywords = IN_PATIENT) -> 
     if len(position) != 3 or direction is None:
         return None
     return round(float(direction[:, 2] @ np.asarray(position)), 3)
+
+
+def plane_of(header: Header) -> str | None:
+    """Axial, coronal, sagittal or oblique; None where the header does not say."""
+    direction = _direction(header, IN_PATIENT)
+    if direction is None:
+        return None
+    normal = np.abs(direction[:, 2])
+    return _PLANES[int(normal.argmax())] if normal.max() >= _CLEARLY_ALONG else "oblique"
 
 
 def _slice_distance(header: Header) -> float:

@@ -18,6 +18,7 @@ from .dicom_place import (
     PlaceKeywords,
     frame_geometry,
     place_along_normal,
+    plane_of,
 )
 from .problems import cannot_read
 
@@ -82,15 +83,13 @@ def order_slices(path: Path, frames: list[Header]) -> Stack:
     _check_same_plane(path, frames, keywords)
     places = [place_along_normal(frame, keywords) for frame in frames]
     if None in places:
-        raise cannot_read(
-            path, "its slices do not say where they lie; choose one with --slice, without --mode"
-        )
+        raise cannot_read(path, f"its slices do not say where they lie; {_one_slice(path)}")
     along = np.array(places, dtype=float)
     ordered = [frames[n] for n in np.argsort(along, kind="stable")]
     distance, warnings = _distance(path, np.sort(along))
     first = frame_geometry(ordered[0], keywords)
     if first is None:
-        raise cannot_read(path, "it has no PixelSpacing, so that nothing can be measured in mm")
+        raise cannot_read(path, f"it has no PixelSpacing to measure in mm; {_one_slice(path)}")
     end = np.asarray(ordered[-1].numbers(keywords.position))
     _check_no_shear(path, first, end)
     spacing = (first.spacing[0], first.spacing[1], distance)
@@ -116,11 +115,33 @@ def _is_multi_frame(header: Header) -> bool:
 def _describe(group: list[Header]) -> str:
     """Words of the header that identify nobody."""
     header = group[0]
+    number = header.number("SeriesNumber", default=math.nan)
     frames = int(header.number("NumberOfFrames", default=1.0)) or 1
-    count = len(group) * frames
     width, height = header.number("Columns", 0.0), header.number("Rows", 0.0)
-    modality = header.text("Modality") or "unknown modality"
-    return f"{modality}, {count} slices of {width:.0f}x{height:.0f}"
+    planes = {plane_of(header) for header in group}
+    distance = _usual_distance(group) if len(planes) == 1 else None
+    words = [
+        f"series number {number:.0f}" if math.isfinite(number) else None,
+        header.text("Modality") or "unknown modality",
+        planes.pop() if len(planes) == 1 else "several planes",
+        f"{len(group) * frames} slices of {width:.0f}x{height:.0f}",
+        f"{distance:.3g} mm apart" if distance else None,
+    ]
+    return ", ".join(word for word in words if word)
+
+
+def _usual_distance(group: list[Header]) -> float:
+    """mm between neighbours, measured where places are known; 0 where nothing says it."""
+    places = {place_along_normal(header) for header in group}
+    steps = np.diff(sorted(place for place in places if place is not None))
+    stated = group[0].number("SpacingBetweenSlices", default=0.0)
+    return float(np.median(steps)) if len(steps) else max(stated, 0.0)
+
+
+def _one_slice(path: Path) -> str:
+    """How to ask what is no volume: slices of a folder are only known by their places."""
+    one = "ask one of its files" if path.is_dir() else "choose one with --slice"
+    return f"{one}, without --mode"
 
 
 def _place_keywords(header: Header) -> PlaceKeywords:

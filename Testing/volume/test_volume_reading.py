@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from Sim4SegCore import Sim4SegError
-from Sim4SegCore.io import read_volume_case
+from Sim4SegCore.io import read_case, read_volume_case
 
 VOXELS = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6) - 60
 NO_COLOURS = "colour volumes are not supported; save it as one grey volume"
@@ -291,10 +291,55 @@ def test_several_series_are_listed_and_one_can_be_chosen(tmp_path: Path) -> None
     write_series(folder, [0.0, 5.0, 10.0], series="1.2.3", side=64, number=2)
     message = refusal(folder)
     assert "--series" in message and "Kowalski" not in message
-    assert "1: CT, 2 slices of 128x128; 2: CT, 3 slices of 64x64" in message
+    first = "1: series number 1, CT, axial, 2 slices of 128x128, 5 mm apart"
+    second = "2: series number 2, CT, axial, 3 slices of 64x64, 5 mm apart"
+    assert f"{first}; {second}" in message
     assert read_volume_case(folder, series=2).shape == (3, 64, 64)
     assert read_volume_case(folder, series=1).shape == (2, 128, 128)
     assert "1 to 2" in refusal(folder, series=3)
+
+
+@pytest.mark.parametrize(
+    ("cosines", "plane"),
+    [
+        ([1, 0, 0, 0, 1, 0], "axial"),
+        ([1, 0, 0, 0, 0, -1], "coronal"),
+        ([0, 1, 0, 0, 0, -1], "sagittal"),
+        ([1, 0, 0, 0, 0.9, 0.4359], "axial"),  # tilted by 26 degrees
+        ([1, 0, 0, 0, 0.7071, 0.7071], "oblique"),
+        ([0, 0, 0, 0, 0, 0], None),
+    ],
+)
+def test_listed_series_can_be_told_apart(
+    tmp_path: Path, cosines: list[float], plane: str | None
+) -> None:
+    folder = write_series(tmp_path / "two", [0.0, 1.25, 2.5], series="1.2.3", number=301)
+    write_series(folder, [0.0, 1.0, 2.0], series="1.2.4", number=302)
+    for index, path in enumerate(sorted(folder.glob("1.2.4-*.dcm"))):
+        dataset = dcmread(path)
+        dataset.ImageOrientationPatient = cosines
+        dataset.ImagePositionPatient = [
+            8 * index * part for part in np.cross(cosines[:3], cosines[3:])
+        ]
+        dataset.SeriesDescription, dataset.StudyDate = "Kowalski, follow-up", "20210304"
+        del dataset.SpacingBetweenSlices
+        dataset.save_as(path)
+    message = refusal(folder)
+    assert "1: series number 301, CT, axial, 3 slices of 128x128, 1.25 mm apart;" in message
+    if plane is None:
+        assert "2: series number 302, CT, 3 slices of 128x128)" in message
+    else:
+        assert f"2: series number 302, CT, {plane}, 3 slices of 128x128, 8 mm apart)" in message
+    assert "Kowalski" not in message and "2021" not in message
+
+
+def test_a_listed_series_of_several_planes_has_no_distance(tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "two", [0.0, 5.0], series="1.2.3", number=1)
+    write_series(folder, [0.0, 5.0], series="1.2.4", number=2)
+    dataset = dcmread(folder / "1.2.4-1.dcm")
+    dataset.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+    dataset.save_as(folder / "1.2.4-1.dcm")
+    assert "2: series number 2, CT, several planes, 2 slices of 128x128)" in refusal(folder)
 
 
 def test_a_localiser_in_the_folder_is_left_out(tmp_path: Path) -> None:
@@ -330,6 +375,36 @@ def test_a_slice_out_of_line_is_refused(
     setattr(dataset, keyword, values)
     dataset.save_as(folder / "1.2.3-2.dcm")
     assert word in refusal(folder)
+
+
+def test_without_places_the_refusal_says_what_can_be_asked(tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "s", [0.0, 5.0])
+    for path in folder.iterdir():
+        dataset = dcmread(path)
+        del dataset.ImagePositionPatient
+        dataset.save_as(path)
+    assert refusal(folder).endswith("ask one of its files, without --mode")
+    assert read_case(folder / "1.2.3-0.dcm").size == (128, 128)
+    frames = write_frames(tmp_path / "frames.dcm", [0.0, 5.0])
+    dataset = dcmread(frames)
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        del group.PlanePositionSequence
+    dataset.save_as(frames)
+    assert refusal(frames).endswith("choose one with --slice, without --mode")
+    assert read_case(frames, 1).size == (128, 128)
+
+
+def test_a_series_without_pixel_spacing_is_refused(tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "s", [0.0, 5.0])
+    for path in folder.iterdir():
+        dataset = dcmread(path)
+        del dataset.PixelSpacing
+        dataset.save_as(path)
+    message = refusal(folder)
+    assert message.endswith(
+        "no PixelSpacing to measure in mm; ask one of its files, without --mode"
+    )
+    assert read_case(folder / "1.2.3-0.dcm").geometry is None
 
 
 def write_frames(path: Path, places: list[float] | None) -> Path:
