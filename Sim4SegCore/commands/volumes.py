@@ -68,10 +68,14 @@ def check(options: argparse.Namespace) -> None:
         if options.axis not in (None, *AXIS_CHOICES):
             raise Sim4SegError(f"unknown axis '{options.axis}'; use {', '.join(AXIS_CHOICES)}")
         return
-    for name in ("axis", "series", "keep_partial"):
-        if getattr(options, name):
-            flag = name.replace("_", "-")
-            raise Sim4SegError(f"--{flag} is about volumes; add --mode {' or '.join(MODES)}")
+    asked = {
+        "--axis": options.axis is not None,
+        "--series": options.series is not None,
+        "--keep-partial": options.keep_partial,
+    }
+    for flag, is_asked in asked.items():
+        if is_asked:
+            raise Sim4SegError(f"{flag} is about volumes; add --mode {' or '.join(MODES)}")
 
 
 def answer(options: argparse.Namespace, query: Query, say: _Say) -> VolumeResult:

@@ -3,22 +3,38 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 from PIL import Image
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+from safetensors.torch import load_file, save_file
+from tiny import compact_model
 
-from Sim4SegCore import cli
+from Sim4SegCore import Sim4Seg, Sim4SegError, cli
 from Sim4SegCore.examples import dice, draw_phantom
+from Sim4SegCore.modeling.checkpoint import save_model
+from Sim4SegCore.progress import Step
 from Sim4SegCore.report.wording import RESEARCH_NOTICE
 
 QUERY = "Is there a skin lesion? Segment it and tell me what it is."
+WRITTEN = {
+    "mask.png",
+    "overlay.png",
+    "similarity.png",
+    "explanation.png",
+    "report.md",
+    "result.json",
+}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -44,14 +60,7 @@ def refuse(capsys, *arguments):
 def test_phantom_gives_mask_pictures_json_and_readable_text(phantom, tmp_path, capsys):
     out = tmp_path / "out"
     assert cli.main(["segment", str(phantom), QUERY, "-o", str(out)]) == 0
-    assert {p.name for p in out.iterdir()} == {
-        "mask.png",
-        "overlay.png",
-        "similarity.png",
-        "explanation.png",
-        "report.md",
-        "result.json",
-    }
+    assert {p.name for p in out.iterdir()} == WRITTEN
     mask = np.asarray(Image.open(out / "mask.png")) > 0
     assert dice(mask, draw_phantom()[1]) > 0.85
     result = json.loads((out / "result.json").read_text())
@@ -87,8 +96,6 @@ def test_nifti_gives_a_mask_in_its_own_geometry(tmp_path):
 
 
 def test_dicom_file_is_answered(tmp_path):
-    from pydicom.data import get_testdata_file
-
     out = tmp_path / "out"
     source = get_testdata_file("MR_small.dcm")
     assert cli.main(["segment", str(source), "Is there a tumor?", "-o", str(out)]) == 0
@@ -132,6 +139,84 @@ def test_nan_one_pixel_and_volume_are_refused(tmp_path, capsys):
     assert "--slice" in refuse(capsys, "segment", tmp_path / "v.nrrd", QUERY, "-o", out)
     assert "pixel" in refuse(capsys, "segment", tmp_path / "one.png", QUERY, "-o", out)
     assert not out.exists()
+
+
+def refuse_volume(capsys, scan, out):
+    line = refuse(capsys, "segment", scan, QUERY, "-o", out, "--mode", "slices")
+    assert scan.name in line
+    assert not out.exists()
+    return line
+
+
+def test_a_coloured_and_a_cut_volume_are_refused(tmp_path, capsys):
+    colours = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 3), dtype=np.uint8)
+    scan = tmp_path / "colours.nrrd"
+    sitk.WriteImage(sitk.GetImageFromArray(colours, isVector=True), str(scan))
+    assert "colour volumes are not supported" in refuse_volume(capsys, scan, tmp_path / "out")
+    scan = tmp_path / "cut.nrrd"
+    sitk.WriteImage(sitk.GetImageFromArray(colours[..., 0]), str(scan))
+    scan.write_bytes(scan.read_bytes()[:-700])
+    assert "less image data" in refuse_volume(capsys, scan, tmp_path / "out")
+
+
+@pytest.fixture
+def series(tmp_path):
+    """A DICOM folder of six slices, 5 mm apart."""
+    folder = tmp_path / "series"
+    folder.mkdir()
+    dataset = dcmread(get_testdata_file("CT_small.dcm", download=False))
+    for index in range(6):
+        dataset.ImagePositionPatient = [0, 0, 5 * index]
+        dataset.save_as(folder / f"{index}.dcm")
+    return folder
+
+
+def test_a_series_with_missing_slices_is_refused(series, tmp_path, capsys):
+    (series / "2.dcm").unlink()
+    line = refuse_volume(capsys, series, tmp_path / "out")
+    assert "about 1 of its slices are missing" in line
+
+
+def test_a_series_without_spacing_is_refused(series, tmp_path, capsys):
+    for path in series.iterdir():
+        dataset = dcmread(path)
+        del dataset.PixelSpacing
+        dataset.save_as(path)
+    assert "no PixelSpacing" in refuse_volume(capsys, series, tmp_path / "out")
+
+
+@pytest.mark.parametrize("option", [["--series", "0"], ["--axis", ""], ["--keep-partial"]])
+def test_options_of_volumes_are_refused_of_an_image(option, phantom, tmp_path, capsys):
+    line = refuse(capsys, "segment", phantom, QUERY, "-o", tmp_path / "out", *option)
+    assert f"{option[0]} is about volumes; add --mode slices or volume" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_progress_of_a_volume_says_percent_and_seconds_left(tmp_path, monkeypatch, capsys):
+    voxels = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / "a.nrrd"))
+    clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now)
+    # Seconds on the clock and the share done; reports come at most every five seconds.
+    steps = [(106, 0.0), (107, 0.1), (108, 0.2), (111.9, 0.2), (112, 0.25), (160, 1.0)]
+
+    class Predictor:
+        progress = None
+
+        def segment_volume(self, case, query, options):
+            for clock.now, fraction in steps:
+                self.progress(Step("mask", fraction))
+            raise Sim4SegError("seen enough")
+
+    monkeypatch.setattr("Sim4SegCore.commands.volumes.time", clock)
+    monkeypatch.setattr(Sim4Seg, "from_pretrained", lambda *_, **__: Predictor())
+    arguments = ["segment", str(tmp_path / "a.nrrd"), QUERY, "--mode", "slices"]
+    assert cli.main([*arguments, "-o", str(tmp_path / "out")]) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if "done" in line]
+    assert said == [
+        "sim4seg: 10% done, about 63 s left",
+        "sim4seg: 25% done, about 36 s left",
+        "sim4seg: 100% done, about 0 s left",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -224,6 +309,34 @@ def test_unknown_model_and_device_are_refused(phantom, tmp_path, capsys):
     assert not out.exists()
 
 
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    save_model(compact_model(), folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda _: None, "lacks the tensor rvls2m.scale; the checkpoint is incomplete"),
+        (lambda scale: scale.reshape(1, 1, 1), "tensor rvls2m.scale is (1, 1, 1)"),
+    ],
+)
+def test_a_checkpoint_with_a_missing_or_misshaped_tensor_is_refused(
+    change, message, checkpoint, phantom, tmp_path, capsys
+):
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "model"))
+    weights = load_file(folder / "model.safetensors")
+    weights["rvls2m.scale"] = change(weights["rvls2m.scale"])
+    kept = {name: tensor for name, tensor in weights.items() if tensor is not None}
+    save_file(kept, folder / "model.safetensors")
+    out = tmp_path / "out"
+    line = refuse(capsys, "segment", phantom, QUERY, "-o", out, "--model", folder)
+    assert message in line
+    assert not out.exists()
+
+
 def test_an_output_folder_in_use_needs_overwrite(phantom, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
@@ -245,8 +358,7 @@ def test_ctrl_c_leaves_nothing_half_written(delay, phantom, tmp_path):
         os.kill(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     left = sorted(p.name for p in tmp_path.iterdir() if p.name != "phantom.png")
-    finished = ["mask.png", "overlay.png", "result.json", "similarity.png"]
-    assert left == [] or (left == ["out"] and sorted(p.name for p in out.iterdir()) == finished)
+    assert left == [] or (left == ["out"] and {p.name for p in out.iterdir()} == WRITTEN)
     if process.returncode != 0 and b"sim4seg:" in said:
         # Before its first word, an extension module may turn the interruption into ImportError.
         assert process.returncode in (130, -signal.SIGINT)
