@@ -19,6 +19,7 @@ from .batch.command import add_batch_command
 from .case import Query, Result
 from .commands import serve, volumes
 from .errors import Sim4SegError
+from .out_of_memory import is_out_of_memory
 from .output import check_output_folder, result_to_dict
 from .report.wording import RESEARCH_NOTICE, diagnosis_words
 from .scaling_config import MASK_CHOICES, ScalingConfig
@@ -26,6 +27,7 @@ from .volume import VolumeResult
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+OUT_OF_MEMORY = "there is not enough memory; close other programs, or give a smaller image or model"
 LABEL_WIDTH = 11
 LINE_WIDTH = 88
 
@@ -42,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sim4seg: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_USER_ERROR
     except BaseException as error:
+        if is_out_of_memory(error):
+            print(f"sim4seg: {OUT_OF_MEMORY}", file=sys.stderr)
+            return EXIT_USER_ERROR
         if not _is_interruption(error):
             raise
         print("sim4seg: interrupted", file=sys.stderr)

@@ -39,6 +39,7 @@ from .modeling.checkpoint import identify, load_model, resolve_folder
 from .modeling.generation import AnswerDecoder, Opening
 from .modeling.sampling import AnswerSampler, SampledWords
 from .modeling.sim4seg import Grounding, Sim4SegModel
+from .out_of_memory import is_out_of_memory
 from .progress import Progress, Step
 from .reasoning.check import check_answer
 from .reasoning.naming import diagnosis_meaning
@@ -99,7 +100,8 @@ class Sim4Seg:
         self._answer_fraction = ANSWER_BEGINS
         self._decoder.between_calls = lambda: self.progress(Step("answer", self._answer_fraction))
         self._image: EncodedImage | None = None
-        self._fallback_warning: str | None = None
+        self.fallback_warning: str | None = None
+        """Said once the model had to leave a GPU that was full."""
 
     @classmethod
     def from_pretrained(
@@ -124,8 +126,10 @@ class Sim4Seg:
         model = load_model(folder, torch.float16 if place.type == "cuda" else torch.float32)
         try:
             model = model.to(place)
-        except torch.cuda.OutOfMemoryError:
-            predictor = cls(model.float().to("cpu"), identify(folder, name), notify)
+        except RuntimeError as error:
+            if not _is_gpu_full(error, place):
+                raise
+            predictor = cls(model.to("cpu").float(), identify(folder, name), notify)
             predictor._report_fallback()
             return predictor
         return cls(model, identify(folder, name), notify)
@@ -192,8 +196,10 @@ class Sim4Seg:
         """Run on the GPU; without enough memory there, move to the CPU for good and say so."""
         try:
             return work()
-        except torch.cuda.OutOfMemoryError:
-            self.model = self.model.float().to("cpu")
+        except RuntimeError as error:
+            if not _is_gpu_full(error, self.model.device):
+                raise
+            self.model = self.model.to("cpu").float()
             torch.cuda.empty_cache()
             self._report_fallback()
             if self._image is not None:
@@ -201,8 +207,8 @@ class Sim4Seg:
             return work()
 
     def _report_fallback(self) -> None:
-        self._fallback_warning = "the GPU has not enough free memory; computed on the CPU"
-        self._notify(self._fallback_warning)
+        self.fallback_warning = "the GPU has not enough free memory; computed on the CPU"
+        self._notify(self.fallback_warning)
 
     @torch.inference_mode()
     def _encode(self, case: Case) -> EncodedImage:
@@ -366,7 +372,7 @@ class Sim4Seg:
     def _warnings(
         self, finding: Finding, answer: Answer, claims: tuple[CheckedClaim, ...]
     ) -> tuple[str, ...]:
-        warnings = [] if self._fallback_warning is None else [self._fallback_warning]
+        warnings = [] if self.fallback_warning is None else [self.fallback_warning]
         if not answer.chain_of_thought:
             return tuple(warnings)
         says_absent = answer.analysis.strip().startswith("no ")
@@ -379,6 +385,12 @@ class Sim4Seg:
             reasons = "; ".join(claim.measured for claim in refuted)
             warnings.append(f"the reasoning disagrees with what was measured: {reasons}")
         return tuple(warnings)
+
+
+def _is_gpu_full(error: RuntimeError, device: torch.device) -> bool:
+    """Whether the CPU would have room for what failed on this device."""
+    on_gpu = device.type != "cpu" or isinstance(error, torch.cuda.OutOfMemoryError)
+    return on_gpu and is_out_of_memory(error)
 
 
 def _checked_claims(

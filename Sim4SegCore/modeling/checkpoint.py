@@ -24,11 +24,13 @@ from safetensors.torch import load_file, save_file
 
 from ..case import ModelIdentity
 from ..errors import Sim4SegError
+from ..io.problems import explain_os_error
 from .answer import SEG_TOKEN
 from .build import build_model
 from .layers import lay_out_channels_last
 from .lvlm import LVLM
 from .lvlm_loading import load_lvlm
+from .readable import open_to_readers
 from .sim4seg import Sim4SegConfig, Sim4SegModel
 from .volumetric_source import VOLUMETRIC_FOLDER, VolumetricSource
 
@@ -130,6 +132,7 @@ def save_model(
     try:
         partial.mkdir(parents=True)
         _write_parts(model, partial, card, adapter)
+        open_to_readers(partial)
         partial.rename(folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -164,11 +167,15 @@ def identify(folder: Path, name: str) -> ModelIdentity:
         with path.open("rb") as file:
             for block in iter(lambda: file.read(1 << 20), b""):
                 digest.update(block)
-    card = folder / CARD_FILE
-    revision = "unknown"
-    if card.is_file():
-        revision = str(json.loads(card.read_text(encoding="utf-8")).get("revision", "unknown"))
-    return ModelIdentity(name, digest.hexdigest(), revision)
+    return ModelIdentity(name, digest.hexdigest(), _revision(folder / CARD_FILE))
+
+
+def _revision(card: Path) -> str:
+    """What a checkpoint calls its state; a card is for people, and a damaged one stops nothing."""
+    try:
+        return str(json.loads(card.read_text(encoding="utf-8"))["revision"])
+    except (OSError, ValueError, TypeError, LookupError):
+        return "unknown"
 
 
 def _read_config(folder: Path) -> Sim4SegConfig:
@@ -209,6 +216,8 @@ def _load_weights(model: Sim4SegModel, path: Path) -> None:
         raise Sim4SegError(f"the checkpoint {path.parent.name} has no {WEIGHTS_FILE}")
     try:
         state = load_file(path)
+    except PermissionError as error:
+        raise explain_os_error(error, path, "read") from None
     except (SafetensorError, OSError):
         raise Sim4SegError(f"{path} is damaged; fetch the checkpoint again") from None
     expected = _own_state(model)

@@ -171,7 +171,7 @@ class AnswerSampler:
 
     def _odds(self, states: Tensor) -> _Odds:
         """What may follow each of (T, D) states."""
-        scores = self.decoder.next_token_scores(states).double().cpu()
+        scores = self.decoder.next_token_scores(states).cpu().double()
         return _Odds(scores, (scores / self.temperature).softmax(-1).cumsum(-1))
 
     def _drawn(self, row: _Row, odds: _Odds) -> Callable[[int], tuple[int, float]]:

@@ -17,6 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..errors import Sim4SegError
+from ..io.problems import explain_os_error
+from .readable import open_to_readers
 from .volumetric import VolumetricConfig, VolumetricNetwork
 
 CONFIG_FILE = "config.json"
@@ -36,6 +38,8 @@ def load_volumetric(folder: Path) -> VolumetricNetwork:
     try:
         state = {name: value.float() for name, value in load_file(path).items()}
         network.load_state_dict(state)
+    except PermissionError as error:
+        raise explain_os_error(error, path, "read") from None
     except (OSError, SafetensorError):
         raise Sim4SegError(f"{path} is missing or damaged; fetch the checkpoint again") from None
     except RuntimeError:
@@ -57,6 +61,7 @@ def save_volumetric(network: VolumetricNetwork, folder: Path, card: dict[str, An
         save_file(state, partial / WEIGHTS_FILE)
         _write_json(partial / CONFIG_FILE, dataclasses.asdict(network.config))
         _write_json(partial / CARD_FILE, card)
+        open_to_readers(partial)
         _replace(partial, folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)

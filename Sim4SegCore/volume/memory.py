@@ -9,6 +9,7 @@ import torch
 
 from ..errors import Sim4SegError
 from ..modeling.sim4seg import Sim4SegModel
+from ..out_of_memory import is_out_of_memory
 
 _T = TypeVar("_T")
 
@@ -64,7 +65,7 @@ class Room:
                 self._make(error, size)
 
     def _make(self, error: BaseException, size: int) -> None:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise error
         model = self._holder.model
         if torch.cuda.is_available():
@@ -75,7 +76,7 @@ class Room:
                 f"memory ran short; continued with {self.batch} {self._things} at a time"
             )
         elif model.device.type != "cpu":
-            self._holder.model = model.float().to("cpu")
+            self._holder.model = model.to("cpu").float()
             self._on_cpu()
             self.batch = self._cpu_batch
             self.warnings.append("the GPU has not enough free memory; computed on the CPU")
@@ -84,12 +85,3 @@ class Room:
                 f"there is not enough memory for a single one of the {self._things}; close other "
                 "programs or use a smaller model"
             ) from None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """torch's CPU allocator raises a plain RuntimeError."""
-    return (
-        isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
-        or "can't allocate memory" in str(error)
-        or "not enough memory" in str(error)
-    )

@@ -213,3 +213,17 @@ def test_an_unknown_model_is_refused_without_a_download(
     with pytest.raises(Sim4SegError) as caught:
         Sim4Seg.from_pretrained(name, device="cpu")
     assert "\n" not in str(caught.value)
+
+
+def test_whoever_may_read_the_configuration_may_read_the_weights(saved: Path) -> None:
+    mode = (saved / "config.json").stat().st_mode
+    weights = list(saved.rglob("*.safetensors"))
+    assert len(weights) == 2
+    assert all(path.stat().st_mode == mode for path in weights)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"revision": 3', '{"revision": "two"}'])
+def test_a_damaged_card_stops_nothing(folder: Path, text: str) -> None:
+    (folder / "card.json").write_text(text)
+    identity = identify(folder, "mine")
+    assert identity.revision == ("two" if "two" in text else "unknown")
