@@ -20,7 +20,7 @@ def clean(mask: NDArray[np.bool_]) -> Cleaning:
         return Cleaning()
     image = SimpleITK.GetImageFromArray(np.pad(mask[box], 1).astype(np.uint8))
     labels = SimpleITK.ConnectedComponent(image, True)
-    sizes = np.bincount(SimpleITK.GetArrayViewFromImage(labels).ravel())
+    sizes = _sizes(SimpleITK.GetArrayViewFromImage(labels))
     sizes[0] = 0
     is_island = (sizes > 0) & (sizes < SMALLEST_ISLAND * sizes.max())
     kept_labels = ~is_island
@@ -35,3 +35,12 @@ def clean(mask: NDArray[np.bool_]) -> Cleaning:
         hole_voxels=int(cleaned.sum() - kept.sum()),
         parts=int(kept_labels[sizes > 0].sum()),
     )
+
+
+def _sizes(labels: NDArray[np.uint32]) -> NDArray[np.intp]:
+    """Voxels of each label, plane by plane: numpy counts in eight bytes a voxel."""
+    count = int(labels.max()) + 1
+    sizes = np.zeros(count, np.intp)
+    for plane in labels:
+        sizes += np.bincount(plane.ravel(), minlength=count)
+    return sizes

@@ -40,6 +40,7 @@ class FoundMask:
         mask: bool (k, j, i).
         presence: (slices of the view,) probabilities; NaN where nothing was looked at.
         confidence: that the target is in the volume.
+        interpolated: slices whose presence lies between those of their neighbours.
         label: of the target, if the mode knows it; else the language model names it.
         stopped: how far it came, as a clause, if it was stopped early.
         warnings: sentences about what was odd.
@@ -49,6 +50,7 @@ class FoundMask:
     cleaning: Cleaning
     presence: NDArray[np.float64]
     confidence: float
+    interpolated: frozenset[int] = frozenset()
     label: str | None = None
     stopped: str | None = None
     warnings: tuple[str, ...] = ()
@@ -107,7 +109,8 @@ class Concluder:
         areas = self._areas(found.mask)
         answered, was_stopped = watch.measure("answer", lambda: self._answers(found, areas))
         key_slices = tuple(key for key, _ in answered)
-        diagnosis, reasoning = shared_diagnosis(key_slices)
+        calibration = self._predictor.model.config.calibration
+        diagnosis, reasoning = shared_diagnosis(key_slices, calibration.abstain_below)
         finding = self._finding(found, [result for _, result in answered])
         return VolumeResult(
             case=self._case,
@@ -185,6 +188,7 @@ class Concluder:
                 index=self._view.index(number),
                 presence=None if math.isnan(presence) else float(presence),
                 area_mm2=float(areas[number]),
+                is_interpolated=number in found.interpolated,
             )
             for number, presence in enumerate(found.presence)
         ]
@@ -198,6 +202,8 @@ class Concluder:
         was_stopped: bool,
     ) -> tuple[str, ...]:
         warnings = [*self._case.warnings, *found.warnings]
+        if self._predictor.fallback_warning is not None:
+            warnings.append(self._predictor.fallback_warning)
         if was_stopped:
             done = found.stopped or "everything was looked at"
             warnings.append(

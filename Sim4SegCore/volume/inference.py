@@ -35,7 +35,7 @@ def segment_volume(
 
     Reports to `predictor.progress` between batches; what that raises ends the work, and
     `StopAndKeepError` ends it with a result of what was looked at. The image that was set before
-    is set again afterwards.
+    is set again afterwards, unless the model had to move to the CPU.
 
     Raises:
         Sim4SegError: if the query is empty or too long, the axis unknown, the model has no
@@ -43,6 +43,7 @@ def segment_volume(
     """
     checked, options = Query(query), options or SliceOptions()
     kept_image, listener = predictor.encoded, predictor.progress
+    device = predictor.model.device
     try:
         if options.mode == "volume":
             from .volumetric import segment_windows
@@ -51,7 +52,8 @@ def segment_volume(
         return segment_slices(predictor, case, checked, options, listener)
     finally:
         predictor.progress = listener
-        predictor.encoded = kept_image
+        # What was computed on a GPU that ran out of memory is of no use on the CPU.
+        predictor.encoded = kept_image if predictor.model.device == device else None
 
 
 def segment_slices(
@@ -78,6 +80,7 @@ def segment_slices(
         mask=mask,
         cleaning=cleaning,
         presence=torch.where(looked.is_seen, looked.presence.double(), torch.nan).numpy(),
+        interpolated=frozenset(looked.seen) - frozenset(looked.anchors),
         confidence=float(presence.max()),
         stopped=stopped,
         warnings=tuple(looked.warnings),

@@ -72,8 +72,11 @@ def _without_a_mask(presence: NDArray[np.float64], seen: Sequence[int], count: i
     return chosen
 
 
-def shared_diagnosis(key_slices: Sequence[KeySlice]) -> tuple[Diagnosis, str]:
+def shared_diagnosis(key_slices: Sequence[KeySlice], abstain_below: float) -> tuple[Diagnosis, str]:
     """One diagnosis: each label's probability, weighted over the key slices.
+
+    Args:
+        abstain_below: a less likely diagnosis is called uncertain, as in `Calibration`.
 
     Returns:
         The diagnosis, and the reasoning of the weightiest key slice that names it.
@@ -94,6 +97,6 @@ def shared_diagnosis(key_slices: Sequence[KeySlice]) -> tuple[Diagnosis, str]:
         label=best,
         confidence=shares[best],
         alternatives=tuple(others[:MAX_ALTERNATIVES]),
-        uncertain=speaker.diagnosis.uncertain,
+        uncertain=best is not None and shares[best] < abstain_below,
     )
     return diagnosis, speaker.reasoning

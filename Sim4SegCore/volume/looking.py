@@ -31,6 +31,7 @@ class Looked:
             looked at.
         mask_logits: float16 (N, P, P) in the frame of `SlicePictures.frame`.
         seen: numbers of the slices that were looked at, ascending.
+        anchors: numbers of those that the LVLM reads.
         worth_looking: numbers of the slices that show anything.
         warnings: about memory.
         was_stopped: the listener ended it early.
@@ -40,6 +41,7 @@ class Looked:
     mask_logits: Tensor
     seen: list[int]
     worth_looking: list[int]
+    anchors: list[int]
     warnings: list[str]
     was_stopped: bool = False
 
@@ -103,11 +105,13 @@ class SliceLooker:
             Sim4SegError: if not even one slice fits into memory.
         """
         count, side = len(self._pictures), self._holder.model.config.segmenter.prompt_size
+        worth_looking = self._pictures.worth_looking()
         looked = Looked(
             presence=torch.zeros(count),
             mask_logits=torch.full((count, side, side), NOTHING, dtype=torch.float16),
             seen=[],
-            worth_looking=self._pictures.worth_looking(),
+            worth_looking=worth_looking,
+            anchors=anchor_numbers(worth_looking, self._pictures.view.spacing[0]),
             warnings=self.warnings,
         )
         try:
@@ -141,8 +145,7 @@ class SliceLooker:
         return self._room.attempt(lambda _: self._grounder.scout([number]), 1)
 
     def _look_at_all(self, looked: Looked, seg_state: Tensor) -> None:
-        waiting = looked.worth_looking
-        anchors = anchor_numbers(waiting, self._pictures.view.spacing[0])
+        waiting, anchors = looked.worth_looking, looked.anchors
         readings = AnchoredReadings(anchors, lambda numbers: self._read(numbers, seg_state))
         while len(looked.seen) < len(waiting):
             done, total = len(looked.seen) + readings.count, len(waiting) + len(anchors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import ConvexHull
 
 from ..case import Finding
 from .boxes import bounding_box
@@ -60,6 +61,7 @@ def millilitres(finding: Finding) -> str:
 def _longest_diameter(mask: NDArray[np.bool_], spacing: tuple[float, float, float]) -> float:
     """Greatest distance between the outermost corners in any of many directions."""
     corners = _outer_corners(mask) * np.asarray(spacing, dtype=np.float64)
+    corners = corners[ConvexHull(corners).vertices]
     farthest: set[int] = set()
     directions = _half_sphere(_DIRECTIONS)
     for start in range(0, len(directions), _AT_ONCE):

@@ -20,7 +20,7 @@ from ..output import (
     rounded,
     save_folder,
 )
-from ..report.wording import RESEARCH_NOTICE
+from ..report.wording import RESEARCH_NOTICE, diagnosis_words
 from .measuring import millilitres
 from .result import KeySlice, SliceScore, VolumeResult
 
@@ -86,7 +86,12 @@ def _key_slice(key: KeySlice) -> dict[str, Any]:
 
 def _slice(score: SliceScore) -> dict[str, Any]:
     presence = None if score.presence is None else rounded(score.presence)
-    return {"index": score.index, "presence": presence, "area_mm2": rounded(score.area_mm2)}
+    return {
+        "index": score.index,
+        "presence": presence,
+        "is_interpolated": score.is_interpolated,
+        "area_mm2": rounded(score.area_mm2),
+    }
 
 
 def volume_report(result: VolumeResult) -> str:
@@ -101,12 +106,10 @@ def volume_report(result: VolumeResult) -> str:
         )
     if changed.hole_voxels:
         sentences.append(f"Holes of {changed.hole_voxels} voxels were filled.")
-    label, confidence = result.diagnosis.label, result.diagnosis.confidence
-    if label:
+    if result.diagnosis.label:
         slices = ", ".join(str(key.index) for key in result.key_slices)
-        sentences.append(
-            f"Suggested diagnosis: {label} (confidence {confidence:.0%}), from slices {slices}."
-        )
+        words = diagnosis_words(result.diagnosis)
+        sentences.append(f"Suggested diagnosis, from slices {slices}: {words}.")
     else:
         sentences.append("No diagnosis is suggested.")
     return " ".join([*sentences, RESEARCH_NOTICE])

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..painting import BACKGROUND, DISCLAIMER, MUTED, TEXT, colour_of
+from ..report.wording import diagnosis_words
 from .measuring import millilitres
 from .result import VolumeResult
 
@@ -160,8 +161,8 @@ def _write_header(figure: Figure, result: VolumeResult, height: int) -> None:
         found = f"{finding.label}: {millilitres(finding)}"
     else:
         found = f"Nothing found for: {finding.label}"
-    label = result.diagnosis.label
-    diagnosis = f"Diagnosis: {label} ({result.diagnosis.confidence:.0%})" if label else ""
+    known = result.diagnosis.label is not None
+    diagnosis = f"Diagnosis: {diagnosis_words(result.diagnosis)}" if known else ""
     for line, (text, colour) in enumerate(
         [
             (f"{found}, presence {finding.confidence:.0%}", _MASK if finding.present else TEXT),

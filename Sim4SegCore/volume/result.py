@@ -22,12 +22,15 @@ class SliceScore:
         index: along the volume's own axis.
         presence: 0..1 as the model judged this slice alone, or in mode `volume` the likeliest
             window through it; None if it was not looked at.
+        is_interpolated: the LVLM did not read this thin slice; its presence lies between those of
+            the nearest ones that it read.
         area_mm2: of the final mask on it.
     """
 
     index: int
     presence: float | None
     area_mm2: float
+    is_interpolated: bool = False
 
 
 @dataclass(frozen=True)

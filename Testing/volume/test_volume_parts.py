@@ -220,8 +220,10 @@ def test_diagnoses_are_weighted_and_the_reasoning_is_of_who_names_it():
             key_slice(7, 0.5, "glioma", 0.6, ("meningioma", 0.3)),
             key_slice(3, 0.3, "meningioma", 0.9, ("glioma", 0.1)),
             key_slice(9, 0.2, "meningioma", 0.8, ("glioma", 0.1)),
-        ]
+        ],
+        abstain_below=0.5,
     )
+    assert not diagnosis.uncertain
     assert diagnosis.label == "meningioma"
     assert diagnosis.confidence == pytest.approx(0.5 * 0.3 + 0.3 * 0.9 + 0.2 * 0.8)
     assert diagnosis.alternatives[0] == ("glioma", pytest.approx(0.35))
@@ -230,10 +232,18 @@ def test_diagnoses_are_weighted_and_the_reasoning_is_of_who_names_it():
 
 def test_an_answer_that_names_nothing_counts_too():
     diagnosis, _ = shared_diagnosis(
-        [key_slice(1, 0.9, None, 0.7, ("glioma", 0.2)), key_slice(2, 0.1, "glioma", 0.9)]
+        [key_slice(1, 0.9, None, 0.7, ("glioma", 0.2)), key_slice(2, 0.1, "glioma", 0.9)],
+        abstain_below=0.9,
     )
     assert diagnosis.label is None and diagnosis.confidence == pytest.approx(0.63)
-    assert shared_diagnosis([])[0].label is None
+    assert not diagnosis.uncertain
+    assert shared_diagnosis([], 0.5)[0].label is None
+
+
+def test_slices_that_are_sure_but_disagree_make_an_uncertain_diagnosis():
+    sure = [key_slice(1, 0.5, "glioma", 0.9), key_slice(2, 0.5, "meningioma", 0.9)]
+    assert shared_diagnosis(sure, abstain_below=0.5)[0].uncertain
+    assert not shared_diagnosis(sure, abstain_below=0.4)[0].uncertain
 
 
 # ------------------------------------------------------------------------------- the case
