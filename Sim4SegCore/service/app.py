@@ -246,33 +246,35 @@ def _add_events(app: FastAPI, hub: Hub) -> None:
         last: Annotated[int, Header(alias="Last-Event-ID", ge=-1, le=1 << 50)] = -1,
     ) -> StreamingResponse:
         job = _own_job(hub, request, identity)
-        _check_streams(hub)
+        _check_streams(hub, job)
         return StreamingResponse(_events(hub, job, last), media_type="text/event-stream")
 
 
 async def _events(hub: Hub, job: Job, last: int) -> AsyncIterator[bytes]:
     """Only the newest state is sent, so a slow reader is never behind."""
-    while not hub.is_stopping:
-        # Without a change the estimate is new all the same, and the client can tell that the
-        # service lives, and cancel.
-        is_new = await hub.waiters.beyond(job, last, HEARTBEAT_S)
-        status = hub.status(job, with_mask=is_new)
-        last = status.revision
-        yield f"id: {last}\ndata: {json.dumps(shallow(status))}\n\n".encode()
-        if status.state in FINAL_STATES:
-            return
+    with hub.waiters.counted(job.lane[0]):
+        while not hub.is_stopping:
+            # Without a change the estimate is new all the same, and the client can tell that the
+            # service lives, and cancel.
+            is_new = await hub.waiters.beyond(job, last, HEARTBEAT_S)
+            status = hub.status(job, with_mask=is_new)
+            last = status.revision
+            yield f"id: {last}\ndata: {json.dumps(shallow(status))}\n\n".encode()
+            if status.state in FINAL_STATES:
+                return
 
 
 async def _until_final(hub: Hub, job: Job, seconds: float) -> None:
-    _check_streams(hub)
+    _check_streams(hub, job)
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
-    while not job.is_final and not hub.is_stopping and loop.time() < until:
-        await hub.waiters.beyond(job, job.revision, until - loop.time())
+    with hub.waiters.counted(job.lane[0]):
+        while not job.is_final and not hub.is_stopping and loop.time() < until:
+            await hub.waiters.beyond(job, job.revision, until - loop.time())
 
 
-def _check_streams(hub: Hub) -> None:
-    if hub.waiters.count >= hub.config.limits.max_streams:
+def _check_streams(hub: Hub, job: Job) -> None:
+    if hub.waiters.are_too_many(job.lane[0], hub.config.limits.max_streams):
         raise refuse("rate_limited", "Too many clients are waiting for jobs.")
 
 

@@ -36,7 +36,7 @@ class ServiceLimits:
     result_seconds: float = 900.0
     """How long a result is kept."""
     job_seconds: float = 600.0
-    """Time-out of jobs that name none."""
+    """Time-out of jobs that name none, from their start on: waiting is not their fault."""
     unheard_seconds: float = 90.0
     """Jobs of a client that asks about none of its jobs for so long are cancelled."""
     upload_idle_seconds: float = 600.0
@@ -50,7 +50,7 @@ class ServiceLimits:
     wrong_tokens_per_second: float = 5.0
     wrong_token_burst: float = 50.0
     max_streams: int = 256
-    """Clients that follow events or wait for a job."""
+    """Clients that follow events or wait for a job; of one token's jobs at most a quarter."""
 
     def __post_init__(self) -> None:
         if min(vars(self).values()) <= 0:

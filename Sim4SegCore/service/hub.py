@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .. import __version__
@@ -167,7 +168,25 @@ class Waiters:
     def __init__(self) -> None:
         self._events: dict[str, set[Callable[[], None]]] = {}
         self._lock = threading.Lock()
-        self.count = 0
+        self._counts: Counter[str] = Counter()
+
+    def are_too_many(self, owner: str, limit: int) -> bool:
+        """Whether no more may wait, in all or for the jobs of one owner, who has a quarter."""
+        with self._lock:
+            return self._counts.total() >= limit or self._counts[owner] >= max(1, limit // 4)
+
+    @contextlib.contextmanager
+    def counted(self, owner: str) -> Iterator[None]:
+        """Somebody waits for the time of a block, or would, if its news were taken."""
+        with self._lock:
+            self._counts[owner] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._counts[owner] -= 1
+                # Forgets owners without any.
+                self._counts += Counter()
 
     def wake(self, job: Job) -> None:
         """Something about the job has changed; from any thread."""
@@ -189,7 +208,6 @@ class Waiters:
         until = time.monotonic() + seconds
         with self._lock:
             self._events.setdefault(job.id, set()).add(waker)
-            self.count += 1
         try:
             while job.revision <= revision:
                 rest = until - time.monotonic()
@@ -208,7 +226,6 @@ class Waiters:
 
     def _remove(self, job: Job, waker: Callable[[], None]) -> None:
         with self._lock:
-            self.count -= 1
             wakers = self._events.get(job.id, set())
             wakers.discard(waker)
             if not wakers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import secrets
 import threading
 import time
@@ -37,7 +38,8 @@ class Job:
 
     Attributes:
         image: None once it has ended: it may be large, and results are kept for long.
-        deadline: monotonic time at which it fails.
+        deadline: monotonic time at which it fails; there is none before a job has started whose
+            client named none.
         result: the finished ResultMessage as JSON.
     """
 
@@ -98,7 +100,7 @@ class JobBoard:
             if known is not None:
                 return known, False
             self._check_room(lane)
-            seconds = request.timeout_s or self._limits.job_seconds
+            seconds = math.inf if request.timeout_s is None else request.timeout_s
             job = Job(
                 secrets.token_hex(16),
                 lane,
@@ -150,6 +152,8 @@ class JobBoard:
             if job.is_final:
                 return False
             job.state, job.stage, job.started = "running", "load", time.monotonic()
+            if job.request.timeout_s is None:
+                job.deadline = job.started + self._limits.job_seconds
         self._changed(job)
         return True
 

@@ -345,6 +345,22 @@ def test_a_client_that_asks_about_one_job_keeps_all_of_its_own(monkeypatch):
     assert [job.state for job in (mine, also_mine, gone)] == ["queued", "queued", "cancelled"]
 
 
+def test_only_time_outs_that_clients_name_count_the_time_in_the_queue(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(jobs_module.time, "monotonic", lambda: now[0])
+    board = JobBoard(ServiceLimits(job_seconds=600.0, unheard_seconds=1e6), lambda job: None)
+    patient, hasty = add_job(board), add_job(board, timeout_s=600.0)
+    now[0] = 700.0
+    board.sweep()
+    assert [job.state for job in (patient, hasty)] == ["queued", "failed"]
+    assert board.start(patient)
+    now[0] = 1200.0
+    board.check(patient)
+    now[0] = 1400.0
+    board.sweep()
+    assert (patient.state, patient.problem.code) == ("failed", "timed_out")
+
+
 def wait_for(condition, seconds=60.0):
     until = time.monotonic() + seconds
     while not condition():

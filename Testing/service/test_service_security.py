@@ -283,6 +283,32 @@ def test_connections_that_say_nothing_are_closed_and_hurt_nobody(serve):
         connection.close()
 
 
+def test_one_token_cannot_take_all_the_streams(serve):
+    limits = ServiceLimits(max_streams=8)
+    running = serve(FakePredictor(seconds=60, steps=600), ServiceConfig(limits=limits))
+    with running.client() as client:
+        image = client.prepare(picture())
+        client.send(image)
+    body = {"image": image.hash, "query": "?"}
+    mine, theirs = (
+        running.call("POST", "/v1/jobs", token, json=body).json()["id"] for token in (TOKEN, OTHER)
+    )
+    with contextlib.ExitStack() as streams:
+
+        def follow(token, job):
+            reply = running.call("GET", f"/v1/jobs/{job}/events", token, stream=True)
+            streams.callback(reply.close)
+            if reply.status_code == 200:
+                # It counts when something has come, until what reads it is closed.
+                lines = reply.iter_lines()
+                streams.callback(lines.close)
+                next(lines)
+            return reply.status_code
+
+        assert [follow(TOKEN, mine) for _ in range(3)] == [200, 200, 429]
+        assert follow(OTHER, theirs) == 200
+
+
 @pytest.mark.parametrize("rest", [b"GET /v1/he", b"x"])
 def test_what_is_begun_and_not_ended_after_an_answer_is_closed(serve, rest):
     limits = ServiceLimits(silent_seconds=0.5)
