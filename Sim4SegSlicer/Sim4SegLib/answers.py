@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from Sim4SegCore.errors import Sim4SegError
 
 _REQUIRED = ("query", "diagnosis", "reasoning", "findings", "warnings", "model")
+_OF_DIAGNOSIS = ("label", "confidence", "alternatives")
+_OF_MODEL = ("name", "sha256")
+_OF_FINDING = ("label", "present", "confidence", "measurements")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def check_answer(answer: Any, sent_shape: tuple[int, ...]) -> CheckedAnswer:
         Sim4SegError: if anything is missing or does not fit.
     """
     document = answer.document
-    missing = [name for name in _REQUIRED if name not in document]
+    missing = _missing(document)
     if missing or len(document["findings"]) != len(answer.masks):
         raise _unfitting("it lacks " + (", ".join(missing) or "masks"))
     arrays = [*answer.masks, *([] if answer.similarity is None else [answer.similarity])]
@@ -50,6 +53,23 @@ def check_answer(answer: Any, sent_shape: tuple[int, ...]) -> CheckedAnswer:
             raise _unfitting(f"an array of shape {array.shape} for an image of {sent_shape[:3]}")
     masks = tuple(np.asarray(mask, bool) for mask in answer.masks)
     return CheckedAnswer(document, masks, answer.similarity, answer.slice)
+
+
+def _missing(document: Any) -> list[str]:
+    """What report and segments need and the answer does not have."""
+    missing = _absent(document, _REQUIRED)
+    if missing:
+        return missing
+    missing += _absent(document["diagnosis"], _OF_DIAGNOSIS, "diagnosis.")
+    missing += _absent(document["model"], _OF_MODEL, "model.")
+    for number, finding in enumerate(document["findings"]):
+        missing += _absent(finding, _OF_FINDING, f"findings.{number}.")
+    return missing
+
+
+def _absent(part: Any, names: tuple[str, ...], place: str = "") -> list[str]:
+    known = part if isinstance(part, dict) else {}
+    return [place + name for name in names if name not in known]
 
 
 def _unfitting(reason: str) -> Sim4SegError:

@@ -1,8 +1,8 @@
 """What the local service needs in Slicer's Python, installed on first use and after asking.
 
 pip runs on the main thread only. torch comes through the PyTorch extension, which picks the build
-that fits the graphics driver; numpy, SimpleITK, scipy and requests are Slicer's own and stay as they
-are.
+that fits the graphics driver; numpy, SimpleITK, scipy and requests are Slicer's own and stay as
+they are.
 """
 
 from __future__ import annotations

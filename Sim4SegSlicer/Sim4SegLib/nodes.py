@@ -7,6 +7,14 @@ from typing import Any
 import slicer
 
 
+def nodes_of_class(scene: Any, kind: str) -> list[Any]:
+    """The nodes of a class and of those derived from it, in the scene's order."""
+    found = scene.GetNodesByClass(kind)
+    # Python owns the collection as well; without this, it and its nodes would never be freed.
+    found.UnRegister(scene)
+    return list(found)
+
+
 def new_node(scene: Any, kind: str, name: str) -> Any:
     """A node of a class with a name of its own; it takes part in Undo where that is switched on."""
     node = scene.AddNewNodeByClass(kind, scene.GenerateUniqueName(name))

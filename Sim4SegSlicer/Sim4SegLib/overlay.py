@@ -9,13 +9,15 @@ import vtk
 from numpy.typing import NDArray
 from vtk.util.numpy_support import numpy_to_vtk
 
-from .nodes import add_display, new_node, put_beside
+from .nodes import add_display, new_node, nodes_of_class, put_beside
 from .planes import Matrix
 from .volumes import SourceImage, matrix_of, moved
 
 COLOURS = "vtkMRMLColorTableNodeFileInferno.txt"
 _FAINT = 0.05
 _MARK = "Sim4Seg.Similarity"
+_BEFORE_ROLE = "Sim4Seg.ForegroundBefore"
+_OPACITY_BEFORE = "Sim4Seg.ForegroundOpacityBefore"
 
 
 def add_similarity(
@@ -50,22 +52,47 @@ def add_similarity(
 
 
 def show_similarity(scene: Any, similarity_node: Any | None, opacity: float) -> None:
-    """Lay a map over the slice views, or take it away.
+    """Lay a map over the slice views, or give them back what lay there before.
 
     Args:
         similarity_node: None, like an opacity of 0, shows no map.
         opacity: 0..1.
     """
-    for composite in scene.GetNodesByClass("vtkMRMLSliceCompositeNode"):
+    for composite in nodes_of_class(scene, "vtkMRMLSliceCompositeNode"):
         if similarity_node is not None and opacity > 0:
+            if not _is_laid_over(scene, composite):
+                _remember_foreground(composite)
             composite.SetForegroundVolumeID(similarity_node.GetID())
             composite.SetForegroundOpacity(opacity)
-        elif _is_ours(scene.GetNodeByID(composite.GetForegroundVolumeID() or "")):
-            composite.SetForegroundVolumeID(None)
+        else:
+            if _is_laid_over(scene, composite):
+                _restore_foreground(composite)
+            _forget_foreground(composite)
 
 
-def _is_ours(node: Any) -> bool:
-    return node is not None and node.GetAttribute(_MARK) is not None
+def _is_laid_over(scene: Any, composite: Any) -> bool:
+    """Whether a view shows a map, or one that was removed from the scene."""
+    shown = scene.GetNodeByID(composite.GetForegroundVolumeID() or "")
+    if shown is None:
+        return composite.GetAttribute(_OPACITY_BEFORE) is not None
+    return shown.GetAttribute(_MARK) is not None
+
+
+def _remember_foreground(composite: Any) -> None:
+    composite.SetNodeReferenceID(_BEFORE_ROLE, composite.GetForegroundVolumeID())
+    composite.SetAttribute(_OPACITY_BEFORE, repr(composite.GetForegroundOpacity()))
+
+
+def _restore_foreground(composite: Any) -> None:
+    composite.SetForegroundVolumeID(composite.GetNodeReferenceID(_BEFORE_ROLE))
+    opacity = composite.GetAttribute(_OPACITY_BEFORE)
+    if opacity is not None:
+        composite.SetForegroundOpacity(float(opacity))
+
+
+def _forget_foreground(composite: Any) -> None:
+    composite.SetNodeReferenceID(_BEFORE_ROLE, None)
+    composite.SetAttribute(_OPACITY_BEFORE, None)
 
 
 def _place(image: SourceImage, first: int) -> Matrix:

@@ -19,13 +19,16 @@ from Sim4SegCore.errors import Sim4SegError
 from . import overlay, reports, segments, volumes
 from .asking import Answered, Asking, Cancelled, Failed, Message, Progressed, Question
 from .connection import Connection, ServiceSettings
+from .defects import log_defect
 from .nodes import remove_nodes
+from .outputs import output_for
 from .points import Points, voxels_of_points
 from .preparing import PreparedAnswer, prepare
 from .region import corners_of
 
 SLICE = "slice"
 GONE = "the volume was removed or the scene was closed during the query; nothing was added"
+UNEXPECTED = "the answer could not be added to the scene; nothing was added, ask again"
 TICK_MS = 50
 POLL_S = 0.02
 
@@ -75,6 +78,7 @@ class QueryRequest:
         mode: `slice`, or another one of the service's `Health.modes`.
         sliceNode: slice view whose slice is meant; None is the middle one.
         segmentationNode: takes the new segments; None is the volume's own, or a new one.
+            It has to be under the volume's transform.
         roiNode: vtkMRMLMarkupsROINode; only what lies in it is shown to the model. None is all.
         positiveNode, negativeNode: vtkMRMLMarkupsFiducialNode; parts of the mask that their points
             touch are kept, or left out.
@@ -168,6 +172,10 @@ class RunningQuery:
             self.result = _add_to_scene(self._scene, self._request, self._image, answer)
         except Sim4SegError as error:
             return Failed(str(error))
+        except Exception as error:
+            # Without an end that listeners hear of, the panel would wait for ever.
+            log_defect(error)
+            return Failed(UNEXPECTED)
         return Answered(answer)
 
 
@@ -212,6 +220,8 @@ class Queries:
             raise Sim4SegError("another query is running; wait for its end or cancel it")
         query = Query(request.query).text
         image = _source_image(request)
+        # Before anything is computed; it is looked up again when the answer is there.
+        output_for(self._scene(), request.volumeNode, request.segmentationNode)
         connection = self._connection
         points = _points(request, image)
         question = Question(
@@ -273,15 +283,6 @@ class Queries:
                 self._ticker.stop()
 
 
-def segmentation_for(scene: Any, volume_node: Any) -> Any | None:
-    """The segmentation that earlier queries about a volume filled, if it is still there."""
-    for report in reversed(reports.reports_about(scene, volume_node)):
-        node = report.GetNodeReference(reports.SEGMENTATION_ROLE)
-        if node is not None:
-            return node
-    return None
-
-
 def _source_image(request: QueryRequest) -> volumes.SourceImage:
     region = None if request.roiNode is None else corners_of(request.roiNode)
     if request.mode == SLICE:
@@ -293,6 +294,8 @@ def _source_image(request: QueryRequest) -> volumes.SourceImage:
 
 
 def _points(request: QueryRequest, image: volumes.SourceImage) -> Points:
+    if request.positiveNode is None and request.negativeNode is None:
+        return Points()
     to_world = volumes.ijk_to_world_of(request.volumeNode)
     positive, negative = (
         [image.place_of(voxel) for voxel in voxels_of_points(node, to_world)]
@@ -310,9 +313,9 @@ def _add_to_scene(
 ) -> QueryResult:
     """All or nothing; one state for undo."""
     volume, document = request.volumeNode, answer.document
+    segmentation = output_for(scene, volume, request.segmentationNode)
     scene.SaveStateForUndo()
     added: list[Any] = []
-    segmentation = request.segmentationNode or segmentation_for(scene, volume)
     if segmentation is None:
         segmentation = segments.new_segmentation(scene, volume, f"{volume.GetName()} Sim4Seg")
         added.append(segmentation)

@@ -9,9 +9,10 @@ from urllib.parse import quote, unquote
 
 import vtk
 
-from .nodes import new_node, put_beside, remove_nodes
+from .nodes import new_node, nodes_of_class, put_beside, remove_nodes
 from .planes import Crop, Plane
 from .report_text import as_markdown
+from .segments import MADE_ATTRIBUTE
 
 DOCUMENT_ATTRIBUTE = "Sim4Seg.Document"
 PLANE_ATTRIBUTE = "Sim4Seg.Plane"
@@ -92,17 +93,33 @@ def reports_about(scene: Any, volume_node: Any) -> list[Any]:
     """The text nodes about a volume, oldest first."""
     return [
         node
-        for node in scene.GetNodesByClass("vtkMRMLTextNode")
+        for node in nodes_of_class(scene, "vtkMRMLTextNode")
         if node.GetAttribute(DOCUMENT_ATTRIBUTE) is not None
         and node.GetNodeReferenceID(VOLUME_ROLE) == volume_node.GetID()
     ]
 
 
 def remove_answer(scene: Any, report_node: Any) -> None:
-    """Remove a report with its segments and its similarity map; other segments stay."""
+    """Remove a report with its segments and its similarity map; other segments stay.
+
+    A segmentation that was made for answers goes with the last of them, if nothing else is in it.
+    """
     segmentation = report_node.GetNodeReference(SEGMENTATION_ROLE)
     if segmentation is not None:
         for identity in segments_of(report_node):
             segmentation.GetSegmentation().RemoveSegment(identity)
     similarity = report_node.GetNodeReference(SIMILARITY_ROLE)
     remove_nodes(scene, [similarity, report_node])
+    if segmentation is not None and _is_left_over(scene, segmentation):
+        remove_nodes(scene, [segmentation])
+
+
+def _is_left_over(scene: Any, segmentation_node: Any) -> bool:
+    if segmentation_node.GetAttribute(MADE_ATTRIBUTE) is None:
+        return False
+    if segmentation_node.GetSegmentation().GetNumberOfSegments():
+        return False
+    return all(
+        node.GetNodeReference(SEGMENTATION_ROLE) is not segmentation_node
+        for node in nodes_of_class(scene, "vtkMRMLTextNode")
+    )

@@ -25,6 +25,8 @@ QUERY_TAG = "Sim4Seg.Query"
 MODEL_TAG = "Sim4Seg.Model"
 CONFIDENCE_TAG = "Sim4Seg.Confidence"
 LABEL_TAG = "Sim4Seg.Label"
+MADE_ATTRIBUTE = "Sim4Seg.Made"
+"""Of segmentations that were made for answers; those of the user never go with an answer."""
 _GRID_TOLERANCE = 1e-3
 
 
@@ -35,6 +37,7 @@ def new_segmentation(scene: Any, volume_node: Any, name: str) -> Any:
         vtkMRMLSegmentationNode.
     """
     node = new_node(scene, "vtkMRMLSegmentationNode", name)
+    node.SetAttribute(MADE_ATTRIBUTE, "1")
     add_display(node)
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
     # After the transform: the geometry is taken relative to it, and saving resamples to it.

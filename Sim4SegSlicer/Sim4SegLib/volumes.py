@@ -16,6 +16,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from Sim4SegCore.case import Geometry
 from Sim4SegCore.errors import Sim4SegError
 
+from .nodes import nodes_of_class
 from .planes import Matrix, Plane, View, array_of, geometry_of, plane_through
 from .region import box_of, crop_of
 
@@ -101,12 +102,15 @@ def slice_centre(volume_node: Any, axis: int, index: int) -> tuple[float, float,
     columns, rows, slices = volume_node.GetImageData().GetDimensions()
     middle = [(side - 1) / 2 for side in (slices, rows, columns)]
     middle[axis] = index
-    return _three((ijk_to_world_of(volume_node) @ np.array([*middle[::-1], 1.0]))[:3])
+    place = (ijk_to_ras_of(volume_node) @ np.array([*middle[::-1], 1.0]))[:3]
+    in_world = [0.0, 0.0, 0.0]
+    volume_node.TransformPointToWorld(place.tolist(), in_world)
+    return _three(np.array(in_world))
 
 
 def jump_to(scene: Any, point: tuple[float, float, float]) -> None:
     """Scroll all slice views to a place in RAS, mm."""
-    for node in scene.GetNodesByClass("vtkMRMLSliceNode"):
+    for node in nodes_of_class(scene, "vtkMRMLSliceNode"):
         node.JumpSliceByOffsetting(*point)
 
 
@@ -118,10 +122,19 @@ def ijk_to_ras_of(volume_node: Any) -> Matrix:
 
 
 def ijk_to_world_of(volume_node: Any) -> Matrix:
-    """(4, 4), mm, with the volume's transform; one that bends is left out, as only it can be."""
+    """(4, 4), mm, with the volume's transform.
+
+    Raises:
+        Sim4SegError: if that transform bends the volume, which no matrix can say.
+    """
     to_world = vtk.vtkMatrix4x4()
     transform = volume_node.GetParentTransformNode()
-    if transform is not None and transform.IsTransformToWorldLinear():
+    if transform is not None:
+        if not transform.IsTransformToWorldLinear():
+            raise Sim4SegError(
+                "the volume is under a transform that bends it, so what is shown cannot be found "
+                "in it; harden the transform or remove it from the volume"
+            )
         transform.GetMatrixTransformToWorld(to_world)
     return array_of(to_world) @ ijk_to_ras_of(volume_node)
 
@@ -143,8 +156,8 @@ def slice_shown(
         region: (8, 3) corners of a region of interest, see `region.corners_of`; None is all.
 
     Raises:
-        Sim4SegError: if the volume cannot be asked about or the view or the region does not cut
-            through it.
+        Sim4SegError: if the volume cannot be asked about, is bent by a transform, or the view or
+            the region does not cut through it.
     """
     voxels = voxels_of(volume_node)
     to_world = ijk_to_world_of(volume_node)

@@ -146,6 +146,50 @@ def test_the_scene_is_the_same_after_looking_at_it(scene):
     assert (scene.classes(), volume.GetMTime()) == (before, changed)
 
 
+def bent(scene):
+    """A transform that no matrix can say."""
+    spline = vtk.vtkThinPlateSplineTransform()
+    corners, moved = vtk.vtkPoints(), vtk.vtkPoints()
+    for x in (0, 10):
+        for y in (0, 10):
+            for z in (0, 10):
+                corners.InsertNextPoint(x, y, z)
+                moved.InsertNextPoint(x + x * y / 10, y, z + 50)
+    spline.SetSourceLandmarks(corners)
+    spline.SetTargetLandmarks(moved)
+    spline.SetBasisToR()
+    node = scene.mrml.AddNewNodeByClass("vtkMRMLTransformNode", "bent")
+    node.SetAndObserveTransformToParent(spline)
+    return node
+
+
+def test_the_slice_of_a_bent_volume_is_not_guessed(scene):
+    volume = scene.volume(made_up())
+    volume.SetAndObserveTransformNodeID(bent(scene).GetID())
+    with pytest.raises(Sim4SegError, match="bends"):
+        volumes.slice_shown(volume, scene.slice_view("Axial", (3.0, 3.0, 3.0)))
+    assert volumes.whole(volume).voxels.shape == SHAPE
+    assert volumes.slice_centre(volume, 0, 2)[2] == pytest.approx(52)
+
+
+def test_looking_for_nodes_keeps_none_of_them_alive(scene):
+    volume = scene.volume(made_up())
+    report = reports.add_report(scene.mrml, volume, document(), None)
+    view = scene.slice_view()
+    composite = scene.mrml.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+    before = [node.GetReferenceCount() for node in (report, view, composite)]
+    for _ in range(3):
+        reports.reports_about(scene.mrml, volume)
+        overlay.show_similarity(scene.mrml, None, 0.0)
+        volumes.jump_to(scene.mrml, (0.0, 0.0, 0.0))
+    assert [node.GetReferenceCount() for node in (report, view, composite)] == before
+    gone = []
+    report.AddObserver("DeleteEvent", lambda *_: gone.append(True))
+    scene.mrml.RemoveNode(report)
+    del report
+    assert gone == [True]
+
+
 def test_new_segments_stand_beside_the_old_ones_and_never_replace_them(scene):
     volume = scene.volume(made_up())
     image = volumes.slice_shown(volume, None)
@@ -240,6 +284,10 @@ def test_a_saved_scene_brings_everything_back(scene, tmp_path):
     added = add(node, image, answer, [mask])
     report = reports.add_report(scene.mrml, volume, answer, image.plane)
     reports.link(report, node, added)
+    seen = np.random.default_rng(0).random(image.voxels.shape).astype(np.float32)
+    similarity = overlay.add_similarity(scene.mrml, volume, image, seen, 0)
+    place = volumes.ijk_to_ras_of(similarity)
+    report.SetNodeReferenceID(reports.SIMILARITY_ROLE, similarity.GetID())
     expected = segments.segment_mask(node, added[0], volume)
     path = tmp_path / "szene ü.mrb"
     assert scene.mrml.WriteToMRB(str(path), None)
@@ -259,6 +307,16 @@ def test_a_saved_scene_brings_everything_back(scene, tmp_path):
     assert segments.tag_of(segment, segments.QUERY_TAG) == answer["query"]
     assert reports.plane_of(report) == image.plane
     assert np.array_equal(segments.segment_mask(node, added[0], volume), expected)
+    similarity = report.GetNodeReference(reports.SIMILARITY_ROLE)
+    assert np.array_equal(slicer.util.arrayFromVolume(similarity), seen)
+    assert np.allclose(volumes.ijk_to_ras_of(similarity), place)
+    assert similarity.GetTransformNodeID() == volume.GetTransformNodeID()
+    display = similarity.GetScalarVolumeDisplayNode()
+    assert display.GetApplyThreshold() and display.GetWindowLevelMax() == pytest.approx(seen.max())
+    composite = scene.slice_view() and scene.mrml.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+    for opacity, shown in ((0.4, similarity.GetID()), (0.0, None)):
+        overlay.show_similarity(scene.mrml, similarity, opacity)
+        assert composite.GetForegroundVolumeID() == shown
 
 
 def test_a_segment_in_another_geometry_is_resampled_to_the_volumes_voxels(scene):
@@ -290,3 +348,29 @@ def test_the_similarity_map_lies_on_its_slice_and_can_be_taken_away(scene):
     composite.SetForegroundVolumeID(volume.GetID())
     overlay.show_similarity(scene.mrml, None, 0.4)
     assert composite.GetForegroundVolumeID() == volume.GetID()
+
+
+def test_the_users_own_foreground_comes_back_when_the_map_goes(scene):
+    volume = scene.volume(made_up())
+    other = scene.volume(made_up(1), name="PET")
+    scene.slice_view()
+    composite = scene.mrml.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+    composite.SetForegroundVolumeID(other.GetID())
+    composite.SetForegroundOpacity(0.3)
+    image = volumes.slice_shown(volume, None)
+    one, two = (
+        overlay.add_similarity(scene.mrml, volume, image, np.ones((1, 7, 8), np.float32), 0)
+        for _ in range(2)
+    )
+    overlay.show_similarity(scene.mrml, one, 0.6)
+    overlay.show_similarity(scene.mrml, one, 0.7)
+    scene.mrml.RemoveNode(one)
+    overlay.show_similarity(scene.mrml, two, 0.8)
+    assert composite.GetForegroundVolumeID() == two.GetID()
+    scene.mrml.RemoveNode(two)
+    overlay.show_similarity(scene.mrml, None, 0.8)
+    assert composite.GetForegroundVolumeID() == other.GetID()
+    assert composite.GetForegroundOpacity() == pytest.approx(0.3)
+    composite.SetForegroundOpacity(0.5)
+    overlay.show_similarity(scene.mrml, None, 0.8)
+    assert composite.GetForegroundOpacity() == pytest.approx(0.5)

@@ -231,9 +231,13 @@ def test_a_scene_closed_during_the_query_stays_empty(scene, asked):
     assert scene.classes() == before
 
 
+MASK = np.ones((1, 24, 32), bool)
 BAD = {
     "no masks": RemoteAnswer(document(), (), None, 0),
     "no diagnosis": RemoteAnswer({"query": "?"}, (), None, 0),
+    "no label": RemoteAnswer(document(findings=[{"present": True}]), (MASK,), None, 0),
+    "half a model": RemoteAnswer(document(model={"name": "embedded"}), (MASK,), None, 0),
+    "a diagnosis in words": RemoteAnswer(document(diagnosis="benign"), (MASK,), None, 0),
     "another size": RemoteAnswer(document(), (np.ones((1, 9, 9), bool),), None, 0),
     "another slice": RemoteAnswer(document(), (np.ones((1, 24, 32), bool),), None, 4),
     "a flat mask": RemoteAnswer(document(), (np.ones((24, 32), bool),), None, 0),
@@ -268,6 +272,65 @@ def test_a_failure_while_importing_takes_back_what_was_added(scene, monkeypatch)
         asked.wait(asked.start(QueryRequest(volume, "?"), LOCAL))
     assert scene.classes() == before
     assert node.GetSegmentation().GetNumberOfSegments() == 1
+
+
+def test_a_defect_while_importing_ends_the_query_and_its_values_stay_out_of_the_log(
+    scene, monkeypatch, caplog
+):
+    asked, _ = queries_with(scene, RemoteAnswer(document(), (MASK,), None, 0))
+    volume, heard = scan(scene), []
+    before = scene.classes()
+
+    def break_down(*_):
+        raise KeyError("Jane Doe")
+
+    monkeypatch.setattr(queries.reports, "add_report", break_down)
+    running = asked.start(QueryRequest(volume, "?"), LOCAL, Listeners(failed=heard.append))
+    with pytest.raises(Sim4SegError, match="could not be added to the scene"):
+        asked.wait(running)
+    assert [failure.sentence for failure in heard] == [running.failure.sentence]
+    assert not asked.is_running
+    assert scene.classes() == before
+    assert "KeyError" in caplog.text and "break_down" in caplog.text
+    assert "Jane Doe" not in caplog.text + running.failure.sentence
+
+
+def test_a_volume_that_was_moved_since_gets_a_segmentation_that_moves_with_it(scene, asked):
+    volume = scan(scene)
+    first = asked.wait(asked.start(QueryRequest(volume, "?"), LOCAL))
+    moved = scene.transform(affine((1, 1, 1), None, (100, 0, 0)))
+    volume.SetAndObserveTransformNodeID(moved.GetID())
+    second = asked.wait(asked.start(QueryRequest(volume, "?"), LOCAL))
+    third = asked.wait(asked.start(QueryRequest(volume, "?"), LOCAL))
+    assert first.segmentationNode is not second.segmentationNode is third.segmentationNode
+    by_segments, by_volume = [0.0] * 6, [0.0] * 6
+    second.segmentationNode.GetRASBounds(by_segments)
+    volume.GetRASBounds(by_volume)
+    assert by_volume[0] <= by_segments[0] and by_segments[1] <= by_volume[1]
+
+
+def test_a_chosen_segmentation_that_does_not_move_with_the_volume_is_refused(scene):
+    asked, connection = queries_with(scene, RemoteAnswer(document(), (MASK,), None, 0))
+    volume = scan(scene)
+    chosen = segments.new_segmentation(scene.mrml, volume, "mine")
+    volume.SetAndObserveTransformNodeID(scene.transform(np.eye(4)).GetID())
+    request = QueryRequest(volume, "?", segmentationNode=chosen)
+    with pytest.raises(Sim4SegError, match="not under the transform"):
+        asked.start(request, LOCAL)
+    assert connection.stand_in.asked_on is None
+    chosen.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    assert asked.wait(asked.start(request, LOCAL)).segmentationNode is chosen
+
+
+def test_a_chosen_segmentation_that_goes_during_the_query_is_replaced(scene):
+    asked, _ = queries_with(scene, RemoteAnswer(document(), (MASK,), None, 0))
+    volume = scan(scene)
+    chosen = segments.new_segmentation(scene.mrml, volume, "mine")
+    running = asked.start(QueryRequest(volume, "?", segmentationNode=chosen), LOCAL)
+    scene.mrml.RemoveNode(chosen)
+    result = asked.wait(running)
+    assert result.segmentationNode.GetScene() is scene.mrml
+    assert result.segmentationNode.GetSegmentation().GetNumberOfSegments() == 1
 
 
 def test_a_whole_volume_is_imported_slice_by_slice_where_the_service_can(scene):
@@ -392,6 +455,29 @@ def test_removing_an_answer_leaves_the_others(scene, asked):
     segmentation = first.segmentationNode.GetSegmentation()
     assert segmentation.GetNumberOfSegments() == 1
     assert segmentation.GetSegment(first.segmentIds[0]) is not None
+
+
+def test_removing_the_last_answer_leaves_no_empty_segmentation(scene, asked):
+    volume = scan(scene)
+    before = scene.classes()
+    first = asked.wait(asked.start(QueryRequest(volume, "First?"), LOCAL))
+    second = asked.wait(asked.start(QueryRequest(volume, "Second?"), LOCAL))
+    reports.remove_answer(scene.mrml, first.textNode)
+    reports.remove_answer(scene.mrml, second.textNode)
+    assert scene.classes() == before
+
+
+def test_a_segmentation_of_the_user_stays_when_an_answer_in_it_goes(scene, asked):
+    volume = scan(scene)
+    mine = scene.mrml.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    result = asked.wait(asked.start(QueryRequest(volume, "?", segmentationNode=mine), LOCAL))
+    reports.remove_answer(scene.mrml, result.textNode)
+    assert mine.GetScene() is scene.mrml
+    made = asked.wait(asked.start(QueryRequest(volume, "?"), LOCAL)).segmentationNode
+    made.GetSegmentation().AddEmptySegment("mine")
+    (report,) = reports.reports_about(scene.mrml, volume)
+    reports.remove_answer(scene.mrml, report)
+    assert made.GetSegmentation().GetNumberOfSegments() == 1
 
 
 def wait_until(condition):
