@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from .protocol import NAME_PATTERN
 
 if TYPE_CHECKING:
     from .serving import ServedSim4Seg
+
+LOG = logging.getLogger(__name__)
 
 
 class Predictor(Protocol):
@@ -51,7 +54,8 @@ def load_sim4seg(source: str | None, device: str) -> Predictor:
     from .serving import ServedSim4Seg
 
     # What from_pretrained returns is of the class that it is called on.
-    return cast("ServedSim4Seg", ServedSim4Seg.from_pretrained(source, device=device))
+    loaded = ServedSim4Seg.from_pretrained(source, device=device, notify=LOG.warning)
+    return cast("ServedSim4Seg", loaded)
 
 
 class ModelCatalog:

@@ -1,13 +1,7 @@
-"""Whether an error says that there was not enough memory."""
+"""See `Sim4SegCore.out_of_memory`."""
 
 from __future__ import annotations
 
+from ..out_of_memory import is_out_of_memory
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Of the host or of any kind of device, told without importing torch."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    words = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in words or "can't allocate memory" in words
-    )
+__all__ = ["is_out_of_memory"]

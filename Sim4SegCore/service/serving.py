@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from torch import nn
 
-from ..case import ModelIdentity
+from ..case import ModelIdentity, Result
 from ..modeling.sim4seg import Sim4SegModel
+from ..out_of_memory import is_out_of_memory
 from ..predictor import Sim4Seg
 from ..progress import Progress, Step
 from ..scaling_config import ScalingConfig
@@ -23,6 +25,9 @@ class ServedSim4Seg(Sim4Seg):
     Between the layers of its networks the listener hears the last step again, which raises where
     the query was cancelled: a batch of slices, or one token of a large model on a CPU, may take
     longer than anyone should wait for the device.
+
+    Where the GPU's memory runs out it says so first, so that whoever keeps images encoded there can
+    make room and ask again. Only then does it move to the CPU.
     """
 
     def __init__(
@@ -34,6 +39,7 @@ class ServedSim4Seg(Sim4Seg):
     ) -> None:
         """See `Sim4Seg`; hooks stay on the model's layers."""
         super().__init__(model, identity, notify, progress)
+        self._was_short = False
         for layer in _layers(model):
             layer.register_forward_pre_hook(lambda *_: self._heard.again())
 
@@ -50,6 +56,21 @@ class ServedSim4Seg(Sim4Seg):
     @progress.setter
     def progress(self, listener: Progress) -> None:
         self._heard = listener if isinstance(listener, _Heard) else _Heard(listener)
+
+    def ask(self, query: str, scaling: ScalingConfig | None = None) -> Result:
+        """See `Sim4Seg`."""
+        result = super().ask(query, scaling)
+        self._was_short = False
+        return result
+
+    def _with_fallback(self, work: Callable[[], Any]) -> Any:
+        if self._was_short:
+            return super()._with_fallback(work)
+        try:
+            return work()
+        except RuntimeError as error:
+            self._was_short = is_out_of_memory(error)
+            raise
 
 
 class _Heard:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..case import Result
 from ..errors import Sim4SegError
+from ..out_of_memory import is_out_of_memory
 from ..progress import Step
 from ..volume import VolumeResult
 from .caching import ByteCache, bytes_within
@@ -19,7 +20,6 @@ from .images import StoredImage
 from .jobs import Job, JobBoard, JobEndedError
 from .models import Load, ModelCatalog, ModelShelf, Predictor
 from .modes import VOLUMETRIC, mode_of, scaling, volume_options
-from .out_of_memory import is_out_of_memory
 from .problems import ServiceProblemError, described, problem
 from .protocol import DeviceStatus, Mode, ModelStatus
 from .results import result_message
@@ -219,12 +219,11 @@ class DeviceWorker:
         predictor.progress = report
         try:
             result = self._ask(predictor, job, image)
-            if _place(predictor) != place:
-                # It fell back to another device, where what was encoded is of no use.
-                self._encoded.clear()
         finally:
             predictor.progress = _ignore
             predictor.encoded = None
+            if _place(predictor) != place:
+                self._replace(job.model)
         self._board.check(job)
         self._board.finish(job, result_message(job, result))
 
@@ -255,6 +254,13 @@ class DeviceWorker:
             self._encoded.clear()
         self._warm, self._failure = True, None
         return predictor
+
+    def _replace(self, model: str) -> None:
+        """Load a model anew that has left its device, where there may be room again."""
+        LOG.warning("not enough memory on %s; a query was answered elsewhere", self.device)
+        self._shelf.drop(model)
+        # Of no use to what is loaded next.
+        self._encoded.clear()
 
     def _make_room(self, model: str) -> None:
         self._encoded.clear()

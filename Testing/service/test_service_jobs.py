@@ -1,8 +1,10 @@
 """Jobs through a real server: answers, progress, cancelling, time-outs, turns, models, memory."""
 
+import dataclasses
 import gc
 import threading
 import time
+import types
 import weakref
 
 import numpy as np
@@ -253,11 +255,12 @@ def test_a_device_tries_again_to_load_its_model(serve, monkeypatch):
 
 
 def test_out_of_memory_is_tried_again_with_caches_emptied_then_said(serve):
-    times = iter([True, False, False, True, True])
+    said = "DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."
+    times = iter([RuntimeError(said), None, None, MemoryError(), MemoryError()])
 
     def fails(case, query):
-        if next(times):
-            raise MemoryError
+        if error := next(times):
+            raise error
 
     running = serve(FakePredictor(fails=fails))
     with running.client() as client:
@@ -265,6 +268,40 @@ def test_out_of_memory_is_tried_again_with_caches_emptied_then_said(serve):
         client.ask(picture(), "Fine?")
         with pytest.raises(ServiceError, match="not enough memory"):
             client.ask(picture(), "Never?")
+
+
+@dataclasses.dataclass
+class Crowded(FakePredictor):
+    """Without enough memory once for each model loaded; asked again it leaves its device."""
+
+    model: types.SimpleNamespace = dataclasses.field(
+        default_factory=lambda: types.SimpleNamespace(device="cuda:0")
+    )
+    attempts: int = 0
+
+    def ask(self, query, scaling=None):
+        self.attempts += 1
+        if query == "Large?" and self.attempts == 1:
+            raise RuntimeError("CUDA error: out of memory")
+        if query == "Large?":
+            self.model.device = "cpu"
+        return super().ask(query, scaling)
+
+
+def test_a_model_that_left_its_device_is_loaded_there_again(serve, caplog):
+    loaded = []
+
+    def load(source, device):
+        loaded.append(Crowded())
+        return loaded[-1]
+
+    with serve(load=load).client() as client:
+        client.ask(picture(), "Large?")
+        client.ask(picture(), "Small?")
+        client.ask(picture(), "Small again?")
+    assert [predictor.answered for predictor in loaded] == [["Large?"], ["Small?", "Small again?"]]
+    assert loaded[-1].encodings == 1
+    assert "answered elsewhere" in caplog.text
 
 
 def test_a_defect_ends_one_job_only(serve):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from Sim4SegCore import Case, Geometry, Sim4Seg
 from Sim4SegCore.examples import draw_phantom
@@ -54,6 +55,32 @@ def test_there_are_signs_within_a_forward_pass_and_fractions_never_fall(predicto
     fractions = [step.fraction for step in steps]
     assert fractions == sorted(fractions)
     assert predictor.scaling == embedded.model.config.scaling
+
+
+def test_a_full_gpu_is_said_before_the_model_moves_away(predictor, monkeypatch):
+    case = Case(draw_phantom()[0])
+    moved = []
+    monkeypatch.setattr(predictor, "_report_fallback", lambda: moved.append(True))
+    encode = predictor._encode
+    failures = [torch.cuda.OutOfMemoryError("full")]
+
+    def encode_with_failures(image):
+        if failures:
+            raise failures.pop()
+        return encode(image)
+
+    monkeypatch.setattr(predictor, "_encode", encode_with_failures)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        predictor.set_image(case)
+    predictor.set_image(case)
+    assert predictor.ask(QUERY).reasoning
+    assert moved == []
+    failures += [torch.cuda.OutOfMemoryError("full")] * 2
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        predictor.set_image(case)
+    predictor.set_image(case)
+    assert moved == [True]
+    assert predictor.ask(QUERY).reasoning
 
 
 @pytest.mark.slow
