@@ -21,6 +21,7 @@ from typing import Any
 from .case import SCHEMA_VERSION, Diagnosis, Finding, Result
 from .errors import Sim4SegError
 from .io import explain_os_error, quoted, write_mask
+from .report.terminology import terminology
 
 RESULT_FILE = "result.json"
 OVERLAY_FILE = "overlay.png"
@@ -99,10 +100,14 @@ def diagnosis_to_dict(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def finding_to_dict(finding: Finding, mask_name: str) -> dict[str, Any]:
-    """A finding, ready for strict JSON; its mask is the file of that name."""
+    """A finding, ready for strict JSON; its mask is the file of that name.
+
+    `code` is the structure's in SNOMED CT, or a private one where our terminology lacks it.
+    """
     confidence = finding.mask_confidence
     return {
         "label": finding.label,
+        "code": dataclasses.asdict(terminology().structure(finding.label).code),
         "present": bool(finding.present),
         "confidence": rounded(finding.confidence),
         "mask_confidence": None if confidence is None else rounded(confidence),

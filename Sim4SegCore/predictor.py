@@ -143,17 +143,24 @@ class Sim4Seg:
         return self.ask(checked.text, scaling)
 
     def segment_volume(
-        self, volume: VolumeCase | str | Path, query: str, options: SliceOptions | None = None
+        self,
+        volume: VolumeCase | str | Path,
+        query: str,
+        options: SliceOptions | None = None,
+        series: int | None = None,
     ) -> VolumeResult:
         """Answer one query about a volume, slice by slice or in three dimensions; see
         `volume.inference`.
+
+        Args:
+            series: which one of a DICOM folder, from 1; see `io.read_volume_case`.
         """
         from .volume.inference import segment_volume
 
         if not isinstance(volume, VolumeCase):
             from .io import read_volume_case
 
-            volume = read_volume_case(volume)
+            volume = read_volume_case(volume, series=series)
         return segment_volume(self, volume, query, options)
 
     def set_image(self, image: ImageSource) -> None:

@@ -107,9 +107,11 @@ class RVLS2M(nn.Module):
         grid = F.affine_grid(
             theta.to(values), [len(values), 1, *sam_valid.shape[-2:]], align_corners=False
         )
-        moved = F.grid_sample(
-            values[:, None], grid, mode=mode, padding_mode="border", align_corners=False
-        )
+        # Up to the border's centres, by hand: Apple's GPUs know no other padding than zeros.
+        height, width = values.shape[-2:]
+        inside = 1 - 1 / torch.tensor([width, height], device=grid.device, dtype=grid.dtype)
+        grid = torch.minimum(torch.maximum(grid, -inside), inside)
+        moved = F.grid_sample(values[:, None], grid, mode=mode, align_corners=False)
         return torch.where(sam_valid[:, None], moved, moved.new_tensor(padding))
 
 

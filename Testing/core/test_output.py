@@ -120,6 +120,7 @@ def test_dictionary_has_every_field() -> None:
         "findings": [
             {
                 "label": "tumor",
+                "code": {"value": "108369006", "scheme": "SCT", "meaning": "Neoplasm"},
                 "present": True,
                 "confidence": 0.91,
                 "mask_confidence": None,

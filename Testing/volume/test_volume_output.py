@@ -2,6 +2,7 @@
 
 import json
 import signal
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from Sim4SegCore import Geometry, ModelIdentity, Sim4Seg, Sim4SegError, cli
 from Sim4SegCore.examples import dice, draw_phantom
 from Sim4SegCore.figures import to_rgb
 from Sim4SegCore.io import read_volume_case, write_volume_mask
+from Sim4SegCore.report.terminology import terminology
 from Sim4SegCore.report.wording import RESEARCH_NOTICE
 from Sim4SegCore.volume import SliceOptions, VolumeCase
 from Sim4SegCore.volume.output import volume_result_to_dict
@@ -117,6 +119,9 @@ def test_json_has_an_images_fields_and_the_volumes(result):
     sizes = written["findings"][0]["measurements"]
     assert sizes["volume_ml"] == pytest.approx(sizes["volume_mm3"] / 1000, rel=1e-5)
     assert RESEARCH_NOTICE in written["report"]["text"]
+    assert not any(entry["is_interpolated"] for entry in volume["slices"])
+    label = written["findings"][0]["label"]
+    assert written["findings"][0]["code"] == asdict(terminology().structure(label).code)
     json.dumps(written, allow_nan=False)
 
 
