@@ -7,6 +7,7 @@ from pathlib import Path
 import slicer
 from Sim4SegLib.batch import FolderBatch, ask_all, read_queries
 from Sim4SegLib.connection import Connection, ServiceSettings, python_of_slicer
+from Sim4SegLib.images import image_looked_at
 from Sim4SegLib.parameters import Sim4SegParameterNode
 from Sim4SegLib.queries import Listeners, Queries, QueryRequest
 from Sim4SegLib.terms import CONTEXT, slicer_terminology
@@ -113,13 +114,13 @@ class Sim4SegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         is_new = self._parameters is None
         if is_new:
             self._parameters = self.logic.getParameterNode()
-        if self._tag is None:
-            self._tag = self._parameters.connectGui(self.ui)
         if self._parameters.inputVolume is None:
-            volume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
-            self._parameters.inputVolume = volume
+            self._parameters.inputVolume = image_looked_at(slicer.mrmlScene)
         if is_new:
             self.panel.set_parameters(self._parameters)
+        if self._tag is None:
+            self._tag = self._parameters.connectGui(self.ui)
+            self.panel.bind(self._parameters)
 
     def _leave_parameters(self):
         """The scene goes."""
@@ -130,6 +131,7 @@ class Sim4SegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _unbind(self):
         if self._tag is not None:
+            self.panel.bind(None)
             self._parameters.disconnectGui(self._tag)
             self._tag = None
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from Sim4SegCore.errors import Sim4SegError
-
 from . import overlay, reports, segments, volumes
 from .advanced_panel import ERROR
 from .dataset import accept_report
 from .exporting import Exported, export_report
+from .nodes import nodes_of_class
 from .report_text import SLICE_LINK, as_html, mask_candidates, votes
+from .unexpected import sentence_of
 
 _AXES = "kji"
 
@@ -40,7 +40,7 @@ class AnswerPanel:
         ui.discardButton.clicked.connect(lambda *_: self.discard())
         ui.votesCheckBox.toggled.connect(lambda *_: self.show_report())
         ui.surfaceCheckBox.toggled.connect(lambda *_: self.show_surfaces())
-        ui.reportSelector.currentNodeChanged.connect(lambda *_: self.show_report())
+        ui.reportSelector.currentNodeChanged.connect(lambda *_: self._choose())
         ui.opacitySlider.valueChanged.connect(lambda *_: self._show_similarity())
         ui.reportBrowser.anchorClicked.connect(self._follow)
         ui.reportSelector.addAttribute("vtkMRMLTextNode", reports.DOCUMENT_ATTRIBUTE)
@@ -124,11 +124,19 @@ class AnswerPanel:
             scene = self._scene()
             scene.SaveStateForUndo()
             reports.remove_answer(scene, report)
-            left = scene.GetNodesByClass("vtkMRMLTextNode")
+            left = nodes_of_class(scene, "vtkMRMLTextNode")
             others = [node for node in left if reports.document_of(node) is not None]
             self._parameters.shownReport = others[-1] if others else None
             self.ui.statusLabel.text = _("The answer was removed.")
             self.show_report()
+
+    def _choose(self) -> None:
+        """Another report was picked, or the one that was shown is gone."""
+        chosen = self.ui.reportSelector.currentNode()
+        # Slicer's own slot does this as well, but only after this one.
+        if self._parameters is not None and self._parameters.shownReport is not chosen:
+            self._parameters.shownReport = chosen
+        self.show_report()
 
     def _follow(self, url: Any) -> None:
         """A link in the report: to a slice of the volume."""
@@ -166,9 +174,9 @@ class AnswerPanel:
     def _do(self, action: Callable[[], str]) -> None:
         try:
             self.ui.statusLabel.text = html.escape(action())
-        except Sim4SegError as error:
-            sentence = str(error)[:1].upper() + str(error)[1:]
-            self.ui.statusLabel.text = ERROR.format(html.escape(sentence))
+        except Exception as error:
+            # Nobody else would hear of it: Qt drops what a slot raises.
+            self.ui.statusLabel.text = ERROR.format(html.escape(sentence_of(error)))
 
 
 def _export_sentence(exported: Exported) -> str:

@@ -14,9 +14,11 @@ from Sim4SegCore.errors import Sim4SegError
 from .advanced_panel import ERROR, AdvancedPanel
 from .answer_panel import AnswerPanel
 from .asking import STAGES, Failed, Progressed
+from .binding import Bound
 from .connection import Connection, ServiceSettings
 from .errands import Errands
 from .examples import QUERIES, add_sample
+from .images import similarity_maps
 from .installer import Installer
 from .model_store import ModelStore
 from .queries import SLICE, Listeners, Queries, QueryRequest, QueryResult
@@ -68,6 +70,7 @@ class Panel:
         self.advanced = AdvancedPanel(
             ui, connection, installer, models, errands, dialogs, self._settings, self._show_modes
         )
+        self._query = Bound("query", lambda: ui.queryTextEdit.plainText, self._write_query)
         self._connect()
         self._show_modes(list(MODE_NAMES))
         self._show_examples()
@@ -79,8 +82,17 @@ class Panel:
         self.answer.set_parameters(parameters)
         self.update()
 
+    def bind(self, parameters: Any) -> None:
+        """Keep widgets and parameters the same; None while another module is open."""
+        self._query.bind(parameters)
+        self.answer.show_report()
+        self.update()
+
     def update(self) -> None:
         """Enable what can be done now."""
+        maps = [] if self._parameters is None else similarity_maps(self._scene())
+        hidden = [node.GetID() for node in maps]
+        self.ui.inputSelector.sortFilterProxyModel().hiddenNodeIDs = hidden
         is_running = self._queries.is_running
         reason = self._reason_against_asking()
         self.ui.applyButton.enabled = not is_running and reason is None
@@ -135,7 +147,7 @@ class Panel:
         ui.sampleButton.clicked.connect(lambda *_: self.load_sample())
         ui.exampleComboBox.activated.connect(lambda *_: self._choose_example())
         ui.modeComboBox.currentIndexChanged.connect(lambda *_: self.update())
-        ui.queryTextEdit.textChanged.connect(self.update)
+        ui.queryTextEdit.textChanged.connect(self._typed)
         ui.inputSelector.currentNodeChanged.connect(lambda *_: self.update())
         for selector, place in (
             (ui.roiSelector, ui.roiPlaceWidget),
@@ -150,6 +162,13 @@ class Panel:
         if not self.ui.queryTextEdit.plainText.strip():
             return _("Type a query first.")
         return None
+
+    def _typed(self) -> None:
+        self._query.take()
+        self.update()
+
+    def _write_query(self, query: str) -> None:
+        self.ui.queryTextEdit.plainText = query
 
     def _settings(self) -> ServiceSettings:
         parameters = self._parameters

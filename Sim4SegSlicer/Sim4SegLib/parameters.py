@@ -1,6 +1,6 @@
 """What the user chose, kept in the scene and bound to the panel's widgets by name."""
 
-from typing import Annotated
+from typing import Annotated, Union
 
 from slicer import (
     vtkMRMLMarkupsFiducialNode,
@@ -8,10 +8,14 @@ from slicer import (
     vtkMRMLScalarVolumeNode,
     vtkMRMLSegmentationNode,
     vtkMRMLTextNode,
+    vtkMRMLVectorVolumeNode,
 )
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
 DEVICES = ["auto", "cpu", "cuda", "cuda:0", "cuda:1", "mps"]
+# Slicer fills the combo box with these types; it knows a Union of nodes only with None in it, and
+# not every version of it knows `A | B`.
+Image = Union[vtkMRMLScalarVolumeNode, vtkMRMLVectorVolumeNode, None]  # noqa: UP007
 
 
 @parameterNodeWrapper
@@ -20,6 +24,7 @@ class Sim4SegParameterNode:
     Attributes:
         inputVolume: the image that is asked about.
         query: the clinical question.
+        mode: how much of the volume is looked at, as the service names it.
         regionOfInterest: only what lies in it is shown to the model; None is all.
         positivePoints, negativePoints: parts of the mask that they touch are kept, or left out.
         outputSegmentation: takes the new segments; None is the volume's own, or a new one.
@@ -36,8 +41,9 @@ class Sim4SegParameterNode:
         datasetFolder: where accepted results are written as training records.
     """
 
-    inputVolume: vtkMRMLScalarVolumeNode
+    inputVolume: Image
     query: str = ""
+    mode: str = "slice"
     regionOfInterest: vtkMRMLMarkupsROINode
     positivePoints: vtkMRMLMarkupsFiducialNode
     negativePoints: vtkMRMLMarkupsFiducialNode

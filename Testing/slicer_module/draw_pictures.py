@@ -21,9 +21,9 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import slicer_qt  # noqa: E402
 from mrml_scene import Scene, affine, modules_of, slicer  # noqa: E402
+from opened_panel import Opened  # noqa: E402
 from PIL import Image  # noqa: E402
 from skimage.data import retina  # noqa: E402
-from test_slicer_panel import Opened  # noqa: E402
 
 slicer_qt.with_properties(__name__)
 

@@ -4,17 +4,15 @@ PySide6 with true properties looks as PythonQt does: `w.text` is a value and `w.
 exist. What is missing here is missing in Slicer, or has to be added with its behaviour there.
 """
 
-import json
 import os
 import sys
 import types
-import typing
 import unittest
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from mrml_scene import slicer
+from mrml_scene import slicer, vtk
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 REASON = "PySide6 cannot be imported; it may need the system's libEGL and libGL"
@@ -22,6 +20,7 @@ QtWidgets = pytest.importorskip("PySide6.QtWidgets", reason=REASON, exc_type=Imp
 QtUiTools = pytest.importorskip("PySide6.QtUiTools", reason=REASON, exc_type=ImportError)
 from PySide6 import QtCore, QtGui  # noqa: E402
 from shibokensupport import feature  # noqa: E402
+from slicer_parameters import Choice, WithinRange, parameterNodeWrapper  # noqa: E402
 
 MODULE = Path(__file__).resolve().parents[2] / "Sim4SegSlicer"
 TRUE_PROPERTY = 2
@@ -141,6 +140,32 @@ class ctkSliderWidget(QtWidgets.QWidget):
     singleStep = QtCore.Property(float, lambda self: self._box.singleStep, _set_step)
 
 
+class qMRMLSortFilterProxyModel(QtCore.QObject):
+    """Which nodes of the scene a combo box offers."""
+
+    def __init__(self, parent):
+        super().__init__(parent)
+        self.nodeTypes = []
+        self.showChildNodeTypes = True
+        self.attributes = []
+        self._hidden = []
+
+    def accepts(self, node):
+        if node.GetID() in self._hidden or node.GetHideFromEditors():
+            return False
+        for each in self.nodeTypes:
+            if node.IsA(each) and (self.showChildNodeTypes or node.GetClassName() == each):
+                named = [name for kind, name in self.attributes if kind == each]
+                return all(node.GetAttribute(name) is not None for name in named)
+        return False
+
+    def _set_hidden(self, identities):
+        self._hidden = identities
+        self.parent().show_rows()
+
+    hiddenNodeIDs = QtCore.Property("QStringList", lambda self: self._hidden, _set_hidden)
+
+
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """Chooses a node of the scene; without a scene it chooses nothing, as in Slicer."""
 
@@ -150,8 +175,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         super().__init__(parent)
         self._scene = None
         self._node = None
-        self._types = []
-        self._attributes = []
+        self._has_none = False
+        self._filter = qMRMLSortFilterProxyModel(self)
         self._box = QtWidgets.QComboBox(self)
         layout = QtWidgets.QHBoxLayout(self)
         layout.contentsMargins = QtCore.QMargins(0, 0, 0, 0)
@@ -159,35 +184,84 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def setMRMLScene(self, scene):
         self._scene = scene
+        tags = [
+            scene.AddObserver(scene.NodeAddedEvent, self._added),
+            scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._removed),
+        ]
+        self.destroyed.connect(lambda *_: [scene.RemoveObserver(tag) for tag in tags])
+
+    def sortFilterProxyModel(self):
+        return self._filter
 
     def addAttribute(self, node_type, attribute):
-        assert node_type in self._types, f"{node_type} is not shown by this widget"
-        self._attributes.append(attribute)
+        assert node_type in self.nodeTypes, f"{node_type} is not shown by this widget"
+        self._filter.attributes.append((node_type, attribute))
+
+    def nodeCount(self):
+        return len(self._nodes())
+
+    def nodeFromIndex(self, index):
+        return self._nodes()[index]
 
     def currentNode(self):
         return self._node
 
     def setCurrentNode(self, node):
+        """A node that is not offered is no choice: none is chosen."""
         assert node is None or self._scene is not None, "no scene: is the .ui's connection there?"
-        if node is self._node:
-            return
-        assert node is None or any(node.IsA(each) for each in self._types), "not of this type"
-        self._node = node
-        self._box.clear()
-        self._box.addItem("" if node is None else node.GetName())
-        self.currentNodeChanged.emit(node)
+        self._choose(node if node is not None and self._filter.accepts(node) else None)
 
-    nodeTypes = QtCore.Property(
-        "QStringList", lambda self: self._types, lambda self, value: setattr(self, "_types", value)
+    def show_rows(self):
+        self.setCurrentNode(self._node)
+
+    def _nodes(self):
+        nodes = [] if self._scene is None else self._scene.GetNodes()
+        return [node for node in nodes if self._filter.accepts(node)]
+
+    def _choose(self, node):
+        if node is not self._node:
+            self._node = node
+            self._box.clear()
+            self._box.addItem("" if node is None else node.GetName())
+            self.currentNodeChanged.emit(node)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _added(self, scene, event, node):
+        """Qt chooses the first row that a combo box gets."""
+        if not self._has_none and self._nodes() == [node]:
+            self._choose(node)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _removed(self, scene, event, node):
+        """Qt goes to the row before."""
+        if node is self._node:
+            rows = [None] * self._has_none + self._nodes()
+            index = rows.index(node) if node in rows else 0
+            rest = [row for row in rows if row is not node]
+            is_closing = scene.IsClosing() or not rest
+            self._choose(None if is_closing else rest[max(0, index - 1)])
+
+    def _set_types(self, kinds):
+        self._filter.nodeTypes = list(kinds)
+        self.show_rows()
+
+    def _set_children(self, shown):
+        self._filter.showChildNodeTypes = shown
+
+    def _set_none(self, has_none):
+        self._has_none = has_none
+
+    nodeTypes = QtCore.Property("QStringList", lambda self: self._filter.nodeTypes, _set_types)
+    showChildNodeTypes = QtCore.Property(
+        bool, lambda self: self._filter.showChildNodeTypes, _set_children
     )
+    noneEnabled = QtCore.Property(bool, lambda self: self._has_none, _set_none)
 
 
 for each in (
-    "showChildNodeTypes",
     "addEnabled",
     "removeEnabled",
     "renameEnabled",
-    "noneEnabled",
     "baseName",
 ):
     setattr(qMRMLNodeComboBox, each, None)
@@ -251,137 +325,6 @@ def child_widget_variables(root):
         if widget.objectName and not widget.objectName.startswith("qt_"):
             setattr(variables, widget.objectName, widget)
     return variables
-
-
-class Choice:
-    def __init__(self, choices):
-        self.choices = choices
-
-
-class WithinRange:
-    def __init__(self, minimum, maximum):
-        self.minimum, self.maximum = minimum, maximum
-
-
-def parameterNodeWrapper(kind):
-    """slicer.parameterNodeWrapper for text, numbers, switches and references to nodes."""
-    hints = typing.get_type_hints(kind, include_extras=True)
-    assert (
-        "from __future__ import annotations"
-        not in Path(sys.modules[kind.__module__].__file__).read_text()
-    ), "the wrapper of Slicer cannot read postponed annotations"
-    made = type(kind.__name__, (_ParameterNode,), {"_fields": {}})
-    for each, hint in hints.items():
-        made._fields[each] = (hint, getattr(kind, each, None))
-        setattr(made, each, _field(each, hint, getattr(kind, each, None)))
-    return made
-
-
-def _plain(hint):
-    return typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
-
-
-def _field(name, hint, default):
-    kind = _plain(hint)
-    is_node = issubclass(kind, slicer.vtkMRMLNode)
-
-    def read(self):
-        if is_node:
-            return self.parameterNode.GetNodeReference(name)
-        text = self.parameterNode.GetParameter(name)
-        return json.loads(text) if text else default
-
-    def write(self, value):
-        if is_node:
-            assert value is None or isinstance(value, kind), f"{name} takes a {kind.__name__}"
-            self.parameterNode.SetNodeReferenceID(name, None if value is None else value.GetID())
-        else:
-            assert type(value) is kind, f"{name} takes {kind.__name__}, got {value!r}"
-            self.parameterNode.SetParameter(name, json.dumps(value))
-        self._show(name)
-
-    return property(read, write)
-
-
-class _ParameterNode:
-    _fields: typing.ClassVar = {}
-
-    def __init__(self, node):
-        self.parameterNode = node
-        self._bound = {}
-
-    def connectGui(self, ui):
-        for widget in vars(ui).values():
-            name = widget.property("SlicerParameterName")
-            if name:
-                assert name in self._fields, f"the .ui names an unknown parameter {name}"
-                self._bind(name, widget)
-        return 1
-
-    def disconnectGui(self, tag):
-        assert tag == 1
-        for signal, slot in self._bound.values():
-            signal.disconnect(slot)
-        self._bound = {}
-
-    def _bind(self, name, widget):
-        hint, _ = self._fields[name]
-        self._prepare(widget, hint)
-        read, self_write, signal = _access(widget)
-
-        def changed(*_):
-            if read() != getattr(self, name):
-                setattr(self, name, read())
-
-        self_write(getattr(self, name))
-        signal.connect(changed)
-        self._bound[name] = (signal, changed)
-        changed.widget_write = self_write
-
-    @staticmethod
-    def _prepare(widget, hint):
-        extras = typing.get_args(hint)[1:]
-        if type(widget) is QtWidgets.QComboBox:
-            (choice,) = (extra for extra in extras if isinstance(extra, Choice))
-            widget.clear()
-            widget.addItems(choice.choices)
-        if type(widget) is QtWidgets.QSpinBox:
-            (bounds,) = (extra for extra in extras if isinstance(extra, WithinRange))
-            widget.setRange(bounds.minimum, bounds.maximum)
-        if type(widget) is ctkSliderWidget:
-            (bounds,) = (extra for extra in extras if isinstance(extra, WithinRange))
-            widget.minimum, widget.maximum = float(bounds.minimum), float(bounds.maximum)
-
-    def _show(self, name):
-        if name in self._bound:
-            self._bound[name][1].widget_write(getattr(self, name))
-
-
-def _access(widget):
-    """(read, write, signal of changes) of the widgets that Slicer's wrapper knows."""
-    kind = type(widget)
-    if kind is QtWidgets.QLineEdit:
-        return _of(widget, "text", widget.textChanged)
-    if kind is QtWidgets.QTextEdit:
-        return _of(widget, "plainText", widget.textChanged)
-    if kind is QtWidgets.QCheckBox:
-        return _of(widget, "checked", widget.toggled)
-    if kind is QtWidgets.QComboBox:
-        return _of(widget, "currentText", widget.currentIndexChanged)
-    if kind in (ctkSliderWidget, QtWidgets.QSpinBox):
-        return _of(widget, "value", widget.valueChanged)
-    if kind is qMRMLNodeComboBox:
-        return widget.currentNode, widget.setCurrentNode, widget.currentNodeChanged
-    raise AssertionError(f"Slicer's wrapper cannot bind a {kind.__name__}")
-
-
-def _of(widget, name, signal):
-    def write(value):
-        # As in Qt: setting the same text moves no cursor.
-        if getattr(widget, name) != value:
-            setattr(widget, name, value)
-
-    return lambda: getattr(widget, name), write, signal
 
 
 class ScriptedLoadableModule:
