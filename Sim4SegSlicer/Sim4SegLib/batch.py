@@ -15,6 +15,7 @@ from typing import Any
 from Sim4SegCore.errors import Sim4SegError
 
 from .connection import ServiceSettings, environment_of_child
+from .installer import check_packages
 
 EXIT_SOME_FAILED = 3
 POLL_S = 0.02
@@ -121,6 +122,7 @@ class FolderBatch:
         queries: Path | None = None,
         query: str = "",
         settings: ServiceSettings | None = None,
+        environment: dict[str, str] | None = None,
     ) -> None:
         """
         Args:
@@ -129,6 +131,7 @@ class FolderBatch:
             python: the interpreter that has the packages.
             queries: CSV file with the column `query`; else `query` is asked.
             settings: model and device; a server cannot do this.
+            environment: added to this process's, see `Connection.environment`.
 
         Raises:
             Sim4SegError: if there is nothing to ask, or the settings name a server.
@@ -142,6 +145,7 @@ class FolderBatch:
         model = [] if chosen.model == "embedded" else ["--model", chosen.model]
         self._command = [python, "-m", "Sim4SegCore.cli", "batch", str(studies), *asked]
         self._command += ["-o", str(output), "--device", chosen.device, *model]
+        self._environment = environment_of_child(environment)
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._last = ""
         self._process: subprocess.Popen[str] | None = None
@@ -150,8 +154,9 @@ class FolderBatch:
         """Begin; returns at once.
 
         Raises:
-            Sim4SegError: if the process cannot be started.
+            Sim4SegError: if packages are missing, or the process cannot be started.
         """
+        check_packages()
         new_group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
         try:
             self._process = subprocess.Popen(
@@ -162,7 +167,7 @@ class FolderBatch:
                 text=True,
                 encoding="utf-8",
                 errors="replace",
-                env=environment_of_child(),
+                env=self._environment,
                 # A group of its own: PythonSlicer is a launcher, and Ctrl-C must reach what it
                 # launched.
                 start_new_session=True,

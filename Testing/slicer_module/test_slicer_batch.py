@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from Sim4SegLib import batch
 from Sim4SegLib.batch import FolderBatch, ask_all, read_queries
-from Sim4SegLib.connection import ServiceSettings
+from Sim4SegLib.connection import Connection, ServiceSettings
+from Sim4SegLib.model_store import HUB_CACHE_VARIABLE
 
 from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.examples import draw_phantom
@@ -111,6 +112,24 @@ def test_a_folder_is_answered_and_the_same_call_goes_on(studies, tmp_path):
     assert code == batch.EXIT_SOME_FAILED
     done = (output / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     assert len([line for line in done if "lesion" in json.dumps(json.loads(line))]) >= 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the interpreter is a shell script")
+def test_a_folder_is_asked_with_the_environment_of_the_local_service(tmp_path):
+    python = tmp_path / "PythonSlicer"
+    python.write_text("#!/bin/sh\necho models in $HF_HUB_CACHE; sleep 1\n", encoding="utf-8")
+    python.chmod(0o755)
+    connection = Connection(environment={HUB_CACHE_VARIABLE: str(tmp_path / "hub")})
+    made = FolderBatch(
+        tmp_path,
+        tmp_path / "out",
+        str(python),
+        query="?",
+        environment=connection.environment,
+    )
+    made.start()
+    code, lines = finished(made)
+    assert code == 0 and lines == [f"models in {tmp_path / 'hub'}"]
 
 
 def test_a_batch_that_cannot_be_done_says_why(tmp_path):

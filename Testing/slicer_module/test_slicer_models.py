@@ -136,13 +136,20 @@ def test_clearing_removes_imported_and_downloaded_models(store, tmp_path):
     store.clear()
 
 
-def test_the_service_downloads_into_the_folder_that_is_cleared(store):
+def test_the_service_downloads_into_the_folder_that_is_cleared(store, monkeypatch):
+    started = []
+
+    class Service:
+        def __init__(self, arguments, python, environment):
+            started.append(environment)
+
+    monkeypatch.setattr("Sim4SegCore.service.local.LocalService", Service)
     connection = Connection(environment={HUB_CACHE_VARIABLE: str(store.hub_cache)})
-    service = connection._local(ServiceSettings(device="cpu"))
+    connection.client(ServiceSettings(device="cpu"))
     code = "from huggingface_hub import constants; print(constants.HF_HUB_CACHE)"
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, **service._environment},
+        env={**os.environ, **started[0]},
         capture_output=True,
         text=True,
         check=True,

@@ -219,7 +219,63 @@ def test_the_local_service_ends_with_the_connection(scene, slow_service):
     assert psutil.pid_exists(pid)
     asked.close()
     assert connection.pid is None
+    assert connection.wait_until_closed(LIMIT_S)
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_closing_does_not_wait_for_a_service_that_takes_its_time(scene, slow_service, monkeypatch):
+    may_end, stop = threading.Event(), slow_service.stop
+
+    def linger():
+        assert may_end.wait(LIMIT_S)
+        stop()
+
+    monkeypatch.setattr(slow_service, "stop", linger)
+    connection = Connection(slow_service)
+    asked = Queries(lambda: scene.mrml, connection, ManualTicker(), lambda: None)
+    asked.wait(asked.start(QueryRequest(scan(scene), "?"), LOCAL))
+    pid = connection.pid
+    asked.close()
+    assert connection.pid is None and psutil.pid_exists(pid)
+    assert not connection.wait_until_closed(0.01)
+    may_end.set()
+    assert connection.wait_until_closed(LIMIT_S)
+    assert slow_service.pid is None
+
+
+def test_a_service_that_was_let_go_is_not_started_again_by_what_still_asks_it(slow_service):
+    connection = Connection(slow_service)
+    with connection.client(LOCAL) as client:
+        assert client.health().jobs == 0
+        connection.close()
+        assert connection.wait_until_closed(LIMIT_S)
+        with pytest.raises(Sim4SegError, match="was stopped; ask again"):
+            client.health()
+        assert slow_service.pid is None
+    with connection.client(LOCAL) as client:
+        assert client.health().jobs == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://sim4seg.hospital.example:8000", "others could read"),
+        ("http://10.1.2.3", "others could read"),
+        ("http://localhost.example", "others could read"),
+        ("http://[::1", "others could read"),
+        ("ftp://sim4seg.hospital.example", "begin with https"),
+    ],
+)
+def test_images_and_tokens_do_not_travel_in_the_open(url, reason):
+    with pytest.raises(Sim4SegError, match=reason):
+        ServiceSettings(url, "token")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://10.1.2.3", "http://localhost:8000", "http://127.0.0.1", "http://[::1]:80"]
+)
+def test_a_server_on_this_computer_needs_no_certificate(url):
+    assert not ServiceSettings(url).is_local
 
 
 def test_a_scene_closed_during_the_query_stays_empty(scene, asked):
