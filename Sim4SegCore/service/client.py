@@ -46,7 +46,7 @@ from .protocol import (
     describe_volume,
     pick,
 )
-from .transport import RETRIES, Endpoint, ServiceError, Transport, own_problem
+from .transport import RETRIES, Endpoint, ServiceError, Transport, foreign, own_problem
 
 Compression = Literal["auto", "none", "gzip"]
 
@@ -166,7 +166,7 @@ class Client:
         Raises:
             ServiceError: if the service cannot be reached or speaks another protocol.
         """
-        health = pick(Health, self._transport.request("GET", "/v1/health").json())
+        health = pick(Health, self._transport.values("GET", "/v1/health"))
         if health.protocol.split(".")[0] != PROTOCOL_VERSION.split(".")[0]:
             raise own_problem(
                 "version",
@@ -212,7 +212,7 @@ class Client:
     def knows(self, digest: str) -> bool:
         """Whether the service holds an image."""
         try:
-            self._transport.request("GET", f"/v1/images/{digest}")
+            self._transport.values("GET", f"/v1/images/{digest}")
         except ServiceError as error:
             if error.problem.code == "image_unknown":
                 return False
@@ -229,7 +229,7 @@ class Client:
         """Ask a query and wait for the answer.
 
         Should the service be restarted or drop the image meanwhile, the image is sent again and
-        the query asked again.
+        the query asked again. Once it has accepted the query, it may be away for a minute.
 
         Args:
             image: one that will be asked about again is best prepared.
@@ -247,44 +247,66 @@ class Client:
             "partial_masks": progress is not None,
             "key": secrets.token_hex(16),
         }
-        for attempt in range(RETRIES + 1):
-            try:
-                return self._ask_once(body, progress)
-            except ServiceError as error:
-                code = error.problem.code
-                if code not in _ASKED_AGAIN or attempt == RETRIES:
-                    raise
-                if code == "image_missing":
-                    self.send(prepared, progress)
-                elif code == "stopping":
-                    # The failed job keeps its key as long as the old process lives.
-                    body["key"] = secrets.token_hex(16)
-                    time.sleep(1.0)
-        raise AssertionError("the last attempt returns or raises")
+        heard = None if progress is None else _Listener(progress)
+        try:
+            return self._ask_once(body, heard)
+        except ServiceError as error:
+            failure = error
+        with self._transport.awaiting(_again(heard)):
+            for _ in range(RETRIES):
+                self._repair(failure, prepared, body, heard)
+                try:
+                    return self._ask_once(body, heard)
+                except ServiceError as error:
+                    failure = error
+        raise failure
+
+    def _repair(
+        self,
+        failure: ServiceError,
+        image: PreparedImage,
+        body: dict[str, Any],
+        heard: _Listener | None,
+    ) -> None:
+        """What has to be done before the query is asked again.
+
+        Raises:
+            ServiceError: the failure, if it will not help.
+        """
+        code = failure.problem.code
+        if code not in _ASKED_AGAIN:
+            raise failure
+        if code == "image_missing":
+            self.send(image, heard)
+        elif code == "stopping":
+            # The failed job keeps its key as long as the old process lives.
+            body["key"] = secrets.token_hex(16)
+            time.sleep(1.0)
 
     def cancel(self, job: str) -> None:
         """Cancel a job, or forget a finished one; nothing happens if it is not there."""
         with contextlib.suppress(ServiceError):
             self._transport.request("DELETE", f"/v1/jobs/{job}", read_s=5.0, retries=1)
 
-    def _ask_once(self, body: dict[str, Any], progress: Progress | None) -> RemoteAnswer:
-        status = _status(self._transport.request("POST", "/v1/jobs", json=body).json())
+    def _ask_once(self, body: dict[str, Any], heard: _Listener | None) -> RemoteAnswer:
+        status = _status(self._transport.values("POST", "/v1/jobs", json=body))
         try:
-            while status.state not in FINAL_STATES:
-                status = self._news(status, progress)
+            with self._transport.awaiting(_again(heard)):
+                while status.state not in FINAL_STATES:
+                    status = self._news(status, heard)
+                if status.problem is not None:
+                    raise ServiceError(status.problem)
+                return remote_answer(self._transport.values("GET", f"/v1/jobs/{status.id}/result"))
         except BaseException as error:
             if not isinstance(error, ServiceError):
                 self.cancel(status.id)
             raise
-        if status.problem is not None:
-            raise ServiceError(status.problem)
-        return remote_answer(self._transport.request("GET", f"/v1/jobs/{status.id}/result").json())
 
     def _news(self, status: JobStatus, progress: Progress | None) -> JobStatus:
         if progress is not None:
             return self._follow(status, progress)
         path = f"/v1/jobs/{status.id}?wait={WAIT_S:.0f}"
-        return _status(self._transport.request("GET", path).json())
+        return _status(self._transport.values("GET", path))
 
     def _follow(self, status: JobStatus, progress: Progress) -> JobStatus:
         """Listen until the end, or until the connection breaks: the caller then asks again."""
@@ -297,6 +319,8 @@ class Client:
             read_s=EVENTS_READ_S,
         )
         with response:
+            if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
+                raise foreign(response)
             for values in _events(response):
                 status = _status(values)
                 if status.state in FINAL_STATES:
@@ -308,7 +332,7 @@ class Client:
         data, headers = self._packed(image.part(0, image.voxels.nbytes))
         headers[DESCRIPTION_HEADER] = image.description.canonical().decode()
         headers[HASH_HEADER] = image.hash
-        self._transport.request("POST", "/v1/images", data=data, headers=headers)
+        self._transport.values("POST", "/v1/images", data=data, headers=headers)
 
     def _send_in_parts(self, image: PreparedImage, progress: Progress) -> None:
         status = self._start_upload(image)
@@ -319,10 +343,8 @@ class Client:
             headers[OFFSET_HEADER] = str(status.offset)
             path = f"/v1/uploads/{status.id}"
             try:
-                reply = self._transport.request(
-                    "PATCH", path, data=data, headers=headers, retries=0
-                )
-                status, failures = pick(UploadStatus, reply.json()), 0
+                reply = self._transport.values("PATCH", path, data=data, headers=headers, retries=0)
+                status, failures = pick(UploadStatus, reply), 0
             except ServiceError as error:
                 failures += 1
                 if failures > RETRIES or not _may_go_on(error.problem):
@@ -332,13 +354,13 @@ class Client:
 
     def _start_upload(self, image: PreparedImage) -> UploadStatus:
         body = {"hash": image.hash, "description": dataclasses.asdict(image.description)}
-        return pick(UploadStatus, self._transport.request("POST", "/v1/uploads", json=body).json())
+        return pick(UploadStatus, self._transport.values("POST", "/v1/uploads", json=body))
 
     def _resumed(self, image: PreparedImage, status: UploadStatus) -> UploadStatus:
         """Where the upload stands; from the start if the service has forgotten it."""
         try:
-            reply = self._transport.request("GET", f"/v1/uploads/{status.id}")
-            return pick(UploadStatus, reply.json())
+            reply = self._transport.values("GET", f"/v1/uploads/{status.id}")
+            return pick(UploadStatus, reply)
         except ServiceError as error:
             if error.problem.code != "upload_unknown":
                 raise
@@ -353,6 +375,25 @@ class Client:
             headers["Content-Encoding"] = "gzip"
             return gzip.compress(data, GZIP_LEVEL), headers
         return data, headers
+
+
+class _Listener:
+    """Passes progress on, and the latest again where there is no other news."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._latest = ClientProgress("queued", 0.0)
+
+    def __call__(self, step: ClientProgress) -> None:
+        self._latest = dataclasses.replace(step, mask=None)
+        self._progress(step)
+
+    def again(self) -> None:
+        self._progress(self._latest)
+
+
+def _again(heard: _Listener | None) -> Callable[[], object]:
+    return (lambda: None) if heard is None else heard.again
 
 
 def _may_go_on(problem: Problem) -> bool:
