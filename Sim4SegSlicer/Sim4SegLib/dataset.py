@@ -47,7 +47,10 @@ def accept_report(report_node: Any, root: Path) -> Path:
     reading = reading_of(report_node)
     folder = root if root.name == FOLDER else root / FOLDER
     try:
-        records = [_write_files(outcome, folder) for outcome in outcomes_of(reading)]
+        outcomes = outcomes_of(reading)
+        # Once for all slices: a volume takes longer than all else together.
+        group = f"{DATASET}-{_digest(outcomes[0].volume)}"
+        records = [_write_files(outcome, group, folder) for outcome in outcomes]
         _write_records(records, folder / f"{SPLIT}.jsonl")
     except OSError as error:
         raise Sim4SegError(
@@ -57,7 +60,7 @@ def accept_report(report_node: Any, root: Path) -> Path:
     return folder / records[0]["image"]
 
 
-def _write_files(outcome: Outcome, folder: Path) -> dict[str, Any]:
+def _write_files(outcome: Outcome, group: str, folder: Path) -> dict[str, Any]:
     document = outcome.document
     name = f"{_digest(outcome.pixels)}_{_text_digest(document['query'])}"
     image_file = f"images/{DATASET}/{name}.png"
@@ -80,7 +83,7 @@ def _write_files(outcome: Outcome, folder: Path) -> dict[str, Any]:
         "body_part": body_part,
         "diagnosis": document["diagnosis"]["label"],
         "attributes": {"query": document["query"], "reasoning": document["reasoning"]},
-        "group": f"{DATASET}-{_digest(outcome.volume)}",
+        "group": group,
         "original_size": [columns, rows],
         "licence": "the owner's",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -23,13 +24,16 @@ from Sim4SegCore.errors import Sim4SegError
 from . import reports
 from .dicom_files import write_dicom_objects
 from .outcome import Outcome, Reading, outcomes_of, reading_of
+from .planes import standard_plane
 from .report_text import as_html, as_markdown
+from .volumes import ijk_to_ras_of
 
 REPORT_FILE = "report.md"
 PDF_FILE = "report.pdf"
 ANSWER_FILE = "answer.json"
 PICTURE_FILE = "picture.png"
 SEGMENTATION_FILE = "segmentation.seg.nrrd"
+_AXES = "kji"
 _FILLED = 0.25
 _SMALLEST_SIDE = 512
 _PRINTED_WIDTH = 420
@@ -104,10 +108,23 @@ def _write_report(reading: Reading, folder: Path, write_pdf: WritePdf | None) ->
     (folder / REPORT_FILE).write_text(as_markdown(document), encoding="utf-8")
     answer = json.dumps(document, indent=2, ensure_ascii=False)
     (folder / ANSWER_FILE).write_text(answer + "\n", encoding="utf-8")
-    picture = Image.fromarray(draw(outcomes_of(reading)[0]))
+    picture = Image.fromarray(draw(_pictured(reading)))
     picture.save(folder / PICTURE_FILE)
     if write_pdf is not None:
         write_pdf(_printed(document, picture), folder / PDF_FILE)
+
+
+def _pictured(reading: Reading) -> Outcome:
+    """The slice that `outcomes_of` puts first; to make all of a volume's would take long."""
+    masks = list(reading.masks.values())
+    if reading.plane is None and any(mask.any() for mask in masks):
+        axis = _AXES.index(reading.document["volume"]["axis"])
+        others = tuple(other for other in range(3) if other != axis)
+        areas = np.sum([np.count_nonzero(mask, axis=others) for mask in masks], axis=0)
+        to_ras = ijk_to_ras_of(reading.volume_node)
+        plane = standard_plane(to_ras, masks[0].shape, axis, int(areas.argmax()))
+        reading = dataclasses.replace(reading, plane=plane)
+    return outcomes_of(reading)[0]
 
 
 def _printed(document: dict[str, Any], picture: Image.Image) -> str:

@@ -320,6 +320,8 @@ def _add_to_scene(
         segmentation = segments.new_segmentation(scene, volume, f"{volume.GetName()} Sim4Seg")
         added.append(segmentation)
     identities: tuple[str, ...] = ()
+    # Of a slice they are made in no time; whoever shows those of volumes makes them anew later.
+    had_surfaces = _is_thick(answer) and segments.remove_surfaces(segmentation)
     try:
         identities = segments.add_findings(segmentation, image.ijk_to_ras, document, answer.boxes)
         report = reports.add_report(scene, volume, document, image.plane)
@@ -334,6 +336,12 @@ def _add_to_scene(
             report.SetNodeReferenceID(reports.SIMILARITY_ROLE, similarity.GetID())
     except BaseException:
         segments.remove_segments(segmentation, identities)
+        if had_surfaces:
+            segmentation.CreateClosedSurfaceRepresentation()
         remove_nodes(scene, added)
         raise
     return QueryResult(segmentation, report, similarity, identities, document)
+
+
+def _is_thick(answer: PreparedAnswer) -> bool:
+    return any(box is not None and min(box.voxels.shape) > 1 for box in answer.boxes)

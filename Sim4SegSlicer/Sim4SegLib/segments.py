@@ -107,12 +107,24 @@ def add_findings(
 def show_surfaces(segmentation_node: Any, is_shown: bool) -> None:
     """Show segments in 3D views, or not; the surfaces are made when first needed."""
     segmentation = segmentation_node.GetSegmentation()
-    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
-    if is_shown and not segmentation.ContainsRepresentation(surface):
+    if is_shown and not segmentation.ContainsRepresentation(_surface()):
         segmentation_node.CreateClosedSurfaceRepresentation()
     display = segmentation_node.GetDisplayNode()
     if display is not None:
         display.SetVisibility3D(is_shown)
+
+
+def remove_surfaces(segmentation_node: Any) -> bool:
+    """Remove what `show_surfaces` makes; whether there was any.
+
+    Slicer makes at once of a new segment what the others have, and the window would wait for it.
+    """
+    segmentation = segmentation_node.GetSegmentation()
+    is_made = segmentation.ContainsRepresentation(_surface())
+    if not is_made or segmentation.GetSourceRepresentationName() == _surface():
+        return False
+    segmentation.RemoveRepresentation(_surface())
+    return True
 
 
 def remove_segments(segmentation_node: Any, identities: tuple[str, ...]) -> None:
@@ -146,6 +158,11 @@ def tag_of(segment: Any, name: str) -> str | None:
     """A segment's tag, None if it has none."""
     value = vtk.reference("")
     return unquote(str(value)) if segment.GetTag(name, value) else None
+
+
+def _surface() -> str:
+    name = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    return str(name)
 
 
 def _tags(document: dict[str, Any], finding: dict[str, Any]) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """What a reader keeps of an answer: records for training, and files for people."""
 
+import hashlib
 import json
+import types
 
 import numpy as np
 import pytest
@@ -29,6 +31,58 @@ def answered(scene):
     report = reports.add_report(scene.mrml, volume, answer, image.plane)
     reports.link(report, node, added, (boxes.digest(box),))
     return scene, volume, image, mask, report
+
+
+@pytest.fixture
+def volume_report(scene):
+    """An answer about a volume, three slices of which have a mask; the middle one's is largest."""
+    voxels = np.random.default_rng(0).integers(-200, 300, SHAPE, dtype=np.int16)
+    volume = scene.volume(voxels, affine((0.8, 0.8, 4.0)), "Scan")
+    mask = np.zeros(SHAPE, bool)
+    mask[:3, 10:20, 5:30] = True
+    mask[1, 5:30, 5:40] = True
+    answer = document(labels=("skin lesion",), volume={"axis": "k", "key_slices": []})
+    box = boxes.box_of_volume(mask)
+    node = segments.new_segmentation(scene.mrml, volume, "answer")
+    added = segments.add_findings(node, volumes.ijk_to_ras_of(volume), answer, [box])
+    report = reports.add_report(scene.mrml, volume, answer, None)
+    reports.link(report, node, added, (boxes.digest(box),))
+    return report
+
+
+def test_accepting_a_volume_reads_it_once_for_all_its_slices(volume_report, tmp_path, monkeypatch):
+    hashed = []
+
+    class Sha256:
+        def __init__(self, data=b""):
+            self.made = hashlib.sha256(data)
+
+        def update(self, data):
+            hashed.append(memoryview(data).nbytes)
+            self.made.update(data)
+
+        def hexdigest(self):
+            return self.made.hexdigest()
+
+    monkeypatch.setattr(dataset, "hashlib", types.SimpleNamespace(sha256=Sha256))
+    dataset.accept_report(volume_report, tmp_path)
+    records = read_records(tmp_path / "m3ds", "train")
+    assert len(records) == 3 and len({record.group for record in records}) == 1
+    assert hashed.count(2 * int(np.prod(SHAPE))) == 1
+
+
+def test_an_export_makes_one_picture_of_a_volume_that_of_the_largest_mask(
+    volume_report, tmp_path, monkeypatch
+):
+    taken, slice_at = [], volumes.slice_at
+    monkeypatch.setattr(
+        volumes, "slice_at", lambda node, plane: taken.append(plane.index) or slice_at(node, plane)
+    )
+    assert (export(volume_report, tmp_path) / "picture.png").is_file()
+    assert taken == [1]
+    assert (
+        outcome.outcomes_of(outcome.reading_of(volume_report))[0].masks["skin lesion"].sum() > 800
+    )
 
 
 def export(report, folder):

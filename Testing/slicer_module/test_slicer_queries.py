@@ -401,6 +401,46 @@ def test_a_whole_volume_is_imported_slice_by_slice_where_the_service_can(scene):
     assert connection.stand_in.asked_on is not threading.main_thread()
 
 
+def surfaces(node):
+    """Points of each segment's surface, if any has been made."""
+    name = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    segmentation = node.GetSegmentation()
+    made = [
+        segmentation.GetNthSegment(number).GetRepresentation(name)
+        for number in range(segmentation.GetNumberOfSegments())
+    ]
+    return [each.GetNumberOfPoints() for each in made if each is not None]
+
+
+def test_surfaces_of_volumes_are_made_when_shown_and_not_while_an_answer_is_added(scene):
+    masks = np.zeros((5, 24, 32), bool)
+    masks[1:4, 5:15, 5:15] = True
+    asked, connection = queries_with(scene, RemoteAnswer(document(), (masks,), None, 0))
+    volume = scan(scene)
+    node = asked.wait(asked.start(QueryRequest(volume, "?", "slices"), LOCAL)).segmentationNode
+    segments.show_surfaces(node, True)
+    assert len(surfaces(node)) == 1
+    asked.wait(asked.start(QueryRequest(volume, "?", "slices"), LOCAL))
+    assert surfaces(node) == []
+    segments.show_surfaces(node, True)
+    assert len(surfaces(node)) == 2 and min(surfaces(node)) > 100
+    connection.stand_in.answer = RemoteAnswer(document(), (MASK,), None, 0)
+    asked.wait(asked.start(QueryRequest(volume, "?"), LOCAL))
+    assert len(surfaces(node)) == 3, "a slice does not hide what is shown of volumes"
+
+
+def test_surfaces_are_there_again_where_an_answer_could_not_be_added(scene, monkeypatch):
+    answer = RemoteAnswer(document(), (np.ones((5, 24, 32), bool),), None, 0)
+    asked, _ = queries_with(scene, answer)
+    request = QueryRequest(scan(scene), "?", "slices")
+    node = asked.wait(asked.start(request, LOCAL)).segmentationNode
+    segments.show_surfaces(node, True)
+    monkeypatch.setattr(queries.reports, "add_report", lambda *_: 1 / 0)
+    with pytest.raises(Sim4SegError, match="could not be added"):
+        asked.wait(asked.start(request, LOCAL))
+    assert len(surfaces(node)) == 1
+
+
 def test_undo_takes_back_a_query_as_one_step(scene):
     answer = RemoteAnswer(document(), (np.ones((1, 24, 32), bool),), np.ones((1, 24, 32)), 0)
     asked, _ = queries_with(scene, answer)
