@@ -2,5 +2,6 @@
 
 studies · queries → plan → running (read, infer, write) → manifest → table · contact sheet
 
-Knows nothing of how the model works: it asks whatever has `set_image` and `ask`.
+Knows nothing of how the model works: it asks whatever has `set_image`, `ask` and
+`segment_volume`.
 """

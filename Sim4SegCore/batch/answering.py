@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..case import Case, ModelIdentity, Result
 from ..errors import Sim4SegError
+from ..scaling_config import ScalingConfig
+from ..volume import SliceOptions, VolumeCase, VolumeResult
 from .failures import unexpected
 from .manifest import DONE, FAILED, Outcome
 from .plan import Task
@@ -23,11 +25,20 @@ class Predictor(Protocol):
     def identity(self) -> ModelIdentity:
         """Which weights."""
 
+    @property
+    def model(self) -> Any:
+        """Its `config.scaling` is what it does where nobody asks for more."""
+
     def set_image(self, image: Case) -> None:
         """Encode an image."""
 
-    def ask(self, query: str) -> Result:
+    def ask(self, query: str, scaling: ScalingConfig | None = None) -> Result:
         """Answer a query about it."""
+
+    def segment_volume(
+        self, volume: VolumeCase, query: str, options: SliceOptions | None = None
+    ) -> VolumeResult:
+        """Answer a query about a volume."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,7 @@ class Answer:
     """
 
     task: Task
-    result: Result | None
+    result: Result | VolumeResult | None
     reason: str
     seconds: float
 
@@ -67,11 +78,11 @@ class Answer:
 def answers(predictor: Predictor, read: Read) -> Iterator[Answer]:
     """The answers to a study's tasks, one after the other."""
     started = time.perf_counter()
-    reason = read.reason if read.case is None else _encode(predictor, read.case)
+    reason = _encode(predictor, read.case) if isinstance(read.case, Case) else read.reason
     seconds = read.seconds + time.perf_counter() - started
     for task in read.job.tasks:
         started = time.perf_counter()
-        result, problem = (None, reason) if reason else _ask(predictor, task)
+        result, problem = (None, reason) if reason else _ask(predictor, read, task)
         seconds += time.perf_counter() - started
         yield Answer(task, result, problem, seconds)
         seconds = 0.0
@@ -88,10 +99,13 @@ def _encode(predictor: Predictor, case: Case) -> str:
     return ""
 
 
-def _ask(predictor: Predictor, task: Task) -> tuple[Result | None, str]:
+def _ask(predictor: Predictor, read: Read, task: Task) -> tuple[Result | VolumeResult | None, str]:
     """A result, or the reason why there is none."""
+    asking = read.job.asking
     try:
-        return predictor.ask(task.query), ""
+        if isinstance(read.case, VolumeCase):
+            return predictor.segment_volume(read.case, task.query, asking.volume_options), ""
+        return predictor.ask(task.query, asking.scaling(predictor.model.config.scaling)), ""
     except Sim4SegError as error:
         return None, str(error)
     except Exception as error:  # a defect must not end the other studies

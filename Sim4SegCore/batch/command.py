@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,12 @@ from ..errors import Sim4SegError
 if TYPE_CHECKING:
     from ..case import ModelIdentity
     from .answering import Predictor
+    from .asking import Asking
     from .engine import Engine
     from .finishing import Summary
     from .queries import QueryRule
     from .running import Settings
+    from .studies import Study
 
 EXIT_SOME_FAILED = 3
 MAX_LISTED_FAILURES = 20
@@ -60,9 +62,7 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
     )
     asked.add_argument("--query", help="one query about every study")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the results")
-    parser.add_argument(
-        "--slice", type=int, help="slice of volumes and DICOM series to look at, from 0"
-    )
+    _add_asking_arguments(parser)
     parser.add_argument("--model", help="checkpoint folder or hub id (default: the embedded one)")
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
@@ -93,6 +93,23 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
         "GPUs one for each core)",
     )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+
+def _add_asking_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--slice", type=int, help="slice of volumes and DICOM series to look at, from 0"
+    )
+    parser.add_argument(
+        "--mode",
+        help="slice: a picture, or one slice of a volume (default); slices: every slice of each "
+        "volume; volume: volumes in three dimensions, for what the model's volumetric network "
+        "knows",
+    )
+    parser.add_argument(
+        "--samples", type=int, metavar="M", help="answers that vote (default: as the model says)"
+    )
+    parser.add_argument("--masks", type=int, metavar="N", help="masks that are combined (likewise)")
+    parser.add_argument("--seed", type=int, help="of the sampled answers (default: 0)")
 
 
 def load_sim4seg(model: str | None, device: str) -> Predictor:
@@ -185,11 +202,13 @@ def _batch(options: argparse.Namespace, make_engine: Callable[[], Engine]) -> Su
         raise Sim4SegError("--part-id and --num-parts belong together")
     if options.studies.resolve() == options.output.resolve():
         raise Sim4SegError("studies and results need folders of their own; choose another output")
+    asking = _asking(options)
     _check_ray(options)
     part = Part(options.part_id or 0, 1 if options.num_parts is None else options.num_parts)
     layout = Layout(options.output, part)
     rules = _rules(options)
     studies = find_studies(options.studies, options.slice, leave_out=options.output)
+    _refuse_chosen_slices(asking, studies)
     _refuse_unasked(rules, any(not study.queries for study in studies))
     prepare(layout, options.overwrite)
     with locked(layout):
@@ -202,7 +221,17 @@ def _batch(options: argparse.Namespace, make_engine: Callable[[], Engine]) -> Su
             start_anew=options.overwrite,
             retry_failed=options.retry_failed,
             say=_say,
+            asking=asking,
         )
+
+
+def _asking(options: argparse.Namespace) -> Asking:
+    from .asking import SLICE, Asking
+
+    asking = Asking(options.mode or SLICE, options.samples, options.masks, options.seed)
+    if asking.is_about_volumes and options.slice is not None:
+        raise Sim4SegError(f"--mode {asking.mode} looks at every slice; leave --slice out")
+    return asking
 
 
 def _engine(
@@ -250,6 +279,13 @@ def _rules(options: argparse.Namespace) -> tuple[QueryRule, ...]:
     return () if options.query is None else (QueryRule(NamedQuery.of(options.query)),)
 
 
+def _refuse_chosen_slices(asking: Asking, studies: Sequence[Study]) -> None:
+    if asking.is_about_volumes and any(study.slice_index is not None for study in studies):
+        raise Sim4SegError(
+            f"--mode {asking.mode} looks at every slice; leave the column 'slice' empty"
+        )
+
+
 def _refuse_unasked(rules: tuple[QueryRule, ...], some_lack_query: bool) -> None:
     if some_lack_query and not rules:
         raise Sim4SegError("some studies have no query of their own; use --query or --queries")
@@ -263,6 +299,10 @@ def _refuse_with_merge(options: argparse.Namespace) -> None:
             "queries",
             "query",
             "slice",
+            "mode",
+            "samples",
+            "masks",
+            "seed",
             "model",
             "part_id",
             "num_parts",

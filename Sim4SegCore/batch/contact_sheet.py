@@ -125,10 +125,16 @@ def _finding_line(row: dict[str, Any]) -> _Line:
     presence = _percent(row["presence_confidence"])
     if not row["present"]:
         return _Line(f"not found: {row['finding'] or 'anything'} (presence {presence})", MUTED)
-    area = f"{row['area_px']:.0f} px"
+    return _Line(f"{row['finding']}: {_size(row)} (presence {presence})", COLOURS[0])
+
+
+def _size(row: dict[str, Any]) -> str:
+    if row["volume_ml"] is not None:
+        first, last = row["first_slice"], row["last_slice"]
+        return f"{row['volume_ml']:.3g} ml, {row['slice_axis']} = {first} to {last}"
     if row["area_mm2"] is not None:
-        area = f"{row['area_mm2']:.4g} mm²"
-    return _Line(f"{row['finding']}: {area} (presence {presence})", COLOURS[0])
+        return f"{row['area_mm2']:.4g} mm²"
+    return f"{row['area_px']:.0f} px"
 
 
 def _percent(value: float | None) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..output import RESULT_FILE
+from .asking import USUAL, Asking
 from .contact_sheet import write_pages
 from .engine import Engine
 from .layout import Layout
@@ -60,6 +61,7 @@ def run_part(
     start_anew: bool,
     retry_failed: bool,
     say: Callable[[str], None],
+    asking: Asking = USUAL,
 ) -> Summary:
     """Do what is left of a part and write its table and contact sheet.
 
@@ -71,7 +73,7 @@ def run_part(
     Raises:
         Sim4SegError: if queries do not fit the studies, or results cannot be written.
     """
-    plan, jobs = make_plan(studies, rules, engine.identity, layout.part)
+    plan, jobs = make_plan(studies, rules, engine.identity, layout.part, asking)
     if start_anew:
         layout.manifest.unlink(missing_ok=True)
     with Manifest(layout.manifest) as manifest:
@@ -142,7 +144,8 @@ def _is_settled(
 
 def _left(jobs: Sequence[Job], pending: set[Key]) -> list[Job]:
     left = [
-        Job(job.study, tuple(task for task in job.tasks if task.key in pending)) for job in jobs
+        dataclasses.replace(job, tasks=tuple(task for task in job.tasks if task.key in pending))
+        for job in jobs
     ]
     return [job for job in left if job.tasks]
 

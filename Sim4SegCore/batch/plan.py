@@ -13,6 +13,7 @@ from typing import Any
 from ..case import ModelIdentity
 from ..errors import Sim4SegError
 from ..io import quoted
+from .asking import USUAL, Asking
 from .files import replace_text
 from .layout import RESULTS_FOLDER
 from .naming import folder_name
@@ -29,7 +30,7 @@ class Task:
     """One query about one study.
 
     Attributes:
-        input: identity of the pixels, see `identify_input`.
+        input: identity of what is looked at and how, see `identify_input`.
         folder: where the result goes, relative to the output folder, with forward slashes.
     """
 
@@ -52,6 +53,7 @@ class Job:
 
     study: Study
     tasks: tuple[Task, ...]
+    asking: Asking = USUAL
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ class Plan:
     """A part's tasks.
 
     Attributes:
-        cohort: digest of all parts' studies and queries; parts that differ in it must not be
-            joined.
+        cohort: digest of all parts' studies and queries and of how they are asked; parts that
+            differ in it must not be joined.
         model: name of the model, for captions.
         model_sha256: identity of its weights.
     """
@@ -96,7 +98,11 @@ class Plan:
 
 
 def make_plan(
-    studies: Sequence[Study], rules: Sequence[QueryRule], model: ModelIdentity, part: Part
+    studies: Sequence[Study],
+    rules: Sequence[QueryRule],
+    model: ModelIdentity,
+    part: Part,
+    asking: Asking,
 ) -> tuple[Plan, list[Job]]:
     """Put studies and queries together.
 
@@ -114,14 +120,17 @@ def make_plan(
     if not any(queries for _, queries in asked):
         raise Sim4SegError("no query is meant for any study; use --query or --queries")
     keys = [[study.id, query.name, query.text] for study, queries in asked for query in queries]
-    cohort = hashlib.sha256(json.dumps([keys, model.sha256]).encode()).hexdigest()
-    jobs = [_job(study, queries) for study, queries in asked if queries and part.holds(study.id)]
+    digest = hashlib.sha256(json.dumps([keys, model.sha256, *asking.difference]).encode())
+    jobs = [
+        _job(study, queries, asking) for study, queries in asked if queries and part.holds(study.id)
+    ]
     tasks = tuple(task for job in jobs for task in job.tasks)
-    return Plan(cohort, model.name, model.sha256, tasks), jobs
+    return Plan(digest.hexdigest(), model.name, model.sha256, tasks), jobs
 
 
-def identify_input(study: Study) -> str:
-    """A digest that changes with path, size, modification time or slice of a study's files.
+def identify_input(study: Study, asking: Asking) -> str:
+    """A digest that changes with path, size, modification time or slice of a study's files, and
+    with what is looked at in them.
 
     It also stands for a file that is missing, so that one that turns up later is new.
     """
@@ -132,7 +141,7 @@ def identify_input(study: Study) -> str:
             stamps.append([path.name, status.st_size, status.st_mtime_ns])
         except (OSError, ValueError):
             stamps.append([path.name, None, None])
-    text = json.dumps([study.image, study.slice_index, stamps])
+    text = json.dumps([study.image, study.slice_index, stamps, *asking.difference])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -160,8 +169,8 @@ def _queries_for(study: Study, rules: Sequence[QueryRule]) -> tuple[NamedQuery, 
     return queries
 
 
-def _job(study: Study, queries: Sequence[NamedQuery]) -> Job:
-    identity, home = identify_input(study), f"{RESULTS_FOLDER}/{folder_name(study.id)}"
+def _job(study: Study, queries: Sequence[NamedQuery], asking: Asking) -> Job:
+    identity, home = identify_input(study, asking), f"{RESULTS_FOLDER}/{folder_name(study.id)}"
     tasks = [
         Task(
             study=study.id,
@@ -173,4 +182,4 @@ def _job(study: Study, queries: Sequence[NamedQuery]) -> Job:
         )
         for query in queries
     ]
-    return Job(study, tuple(tasks))
+    return Job(study, tuple(tasks), asking)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -11,14 +12,15 @@ from dataclasses import dataclass
 
 from ..case import Case
 from ..errors import Sim4SegError
-from ..io import read_case
-from .dicom_files import read_series_slice
+from ..io import read_case, read_volume_case
+from ..volume import VolumeCase
+from .dicom_files import read_series_slice, read_series_volume
 from .failures import unexpected
 from .plan import Job
 from .studies import Study
 
-_BYTES_PER_PIXEL = 5
-"""Of a result: mask and float32 similarity."""
+_BYTES_PER_PIXEL, _BYTES_PER_VOXEL = 5, 1
+"""Of a result: mask and float32 similarity, of volumes the mask alone."""
 
 
 class Budget:
@@ -67,7 +69,7 @@ class Read:
     """
 
     job: Job
-    case: Case | None
+    case: Case | VolumeCase | None
     reason: str
     size: int
     seconds: float
@@ -96,10 +98,11 @@ def _read(job: Job, budget: Budget) -> Read:
 def read_study(job: Job) -> Read:
     """Read a study; what goes wrong is the reason in what is returned."""
     started = time.perf_counter()
-    case, reason, size = None, "", 0
+    case: Case | VolumeCase | None = None
+    reason, size = "", 0
     try:
-        case = _read_image(job.study)
-        size = case.image.nbytes + _BYTES_PER_PIXEL * case.size[0] * case.size[1]
+        case = _read_volume(job.study) if job.asking.is_about_volumes else _read_image(job.study)
+        size = _bytes_of(case)
     except Sim4SegError as error:
         reason = str(error)
     except Exception as error:  # a defect must not end the other studies
@@ -111,3 +114,16 @@ def _read_image(study: Study) -> Case:
     if study.files:
         return read_series_slice(study.source, study.files, study.slice_index)
     return read_case(study.source, slice_index=study.slice_index)
+
+
+def _read_volume(study: Study) -> VolumeCase:
+    if study.files:
+        return read_series_volume(study.source, study.files)
+    return read_volume_case(study.source)
+
+
+def _bytes_of(case: Case | VolumeCase) -> int:
+    """Of the image and one result."""
+    if isinstance(case, VolumeCase):
+        return case.voxels.nbytes + _BYTES_PER_VOXEL * math.prod(case.shape)
+    return case.image.nbytes + _BYTES_PER_PIXEL * math.prod(case.size)

@@ -25,6 +25,8 @@ from ..case import Result
 from ..errors import Sim4SegError
 from ..io import explain_os_error
 from ..output import save_result
+from ..volume import VolumeResult
+from ..volume.output import save_volume_result
 from .failures import ends_batch, unexpected
 from .layout import THUMBNAIL_FILE
 from .thumbnail import save_thumbnail
@@ -47,7 +49,7 @@ class Problem:
 class Saver(Protocol):
     """Writes one result at a time."""
 
-    def save(self, result: Result, folder: Path) -> Problem | None:
+    def save(self, result: Result | VolumeResult, folder: Path) -> Problem | None:
         """Fill a folder that does not exist yet; None if that went well."""
 
     def close(self) -> None:
@@ -57,10 +59,13 @@ class Saver(Protocol):
 class LocalSaver:
     """Writes in the calling thread."""
 
-    def save(self, result: Result, folder: Path) -> Problem | None:
+    def save(self, result: Result | VolumeResult, folder: Path) -> Problem | None:
         """See `Saver`."""
         try:
-            save_result(result, folder)
+            if isinstance(result, VolumeResult):
+                save_volume_result(result, folder)
+            else:
+                save_result(result, folder)
             save_thumbnail(result, folder / THUMBNAIL_FILE)
         except (Sim4SegError, OSError) as error:
             return problem_of(error, folder)
@@ -82,7 +87,7 @@ class ProcessSaver:
     def __init__(self) -> None:
         self._process = _start()
 
-    def save(self, result: Result, folder: Path) -> Problem | None:
+    def save(self, result: Result | VolumeResult, folder: Path) -> Problem | None:
         """See `Saver`."""
         for _ in range(_ATTEMPTS):
             try:
@@ -92,7 +97,7 @@ class ProcessSaver:
                 self._process = _start()
         return Problem("the process that writes results ended twice, perhaps for lack of memory")
 
-    def _exchange(self, work: tuple[Result, Path]) -> Problem | None:
+    def _exchange(self, work: tuple[Result | VolumeResult, Path]) -> Problem | None:
         there, back = self._process.stdin, self._process.stdout
         assert there is not None and back is not None
         pickle.dump(work, there, protocol=5)

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..case import Result
 from ..measurements import measure
-from ..output import result_to_dict
+from ..output import result_to_dict, rounded
+from ..volume import VolumeResult
+from ..volume.output import volume_result_to_dict
+from .asking import SLICE
 from .files import replace_file, replace_text
 from .manifest import DONE, Outcome
 from .plan import Key, Task
@@ -31,6 +35,13 @@ ANSWER_COLUMNS = {
     "image_fraction": _NUMBER,
     "warnings": _TEXT,
 }
+VOLUME_COLUMNS = {
+    "mode": _TEXT,
+    "volume_ml": _NUMBER,
+    "slice_axis": _TEXT,
+    "first_slice": _NUMBER,
+    "last_slice": _NUMBER,
+}
 COLUMNS = {
     "id": _TEXT,
     "image": _TEXT,
@@ -40,17 +51,23 @@ COLUMNS = {
     "reason": _TEXT,
     **ANSWER_COLUMNS,
     "folder": _TEXT,
+    **VOLUME_COLUMNS,
 }
 
 
-def answer_columns(result: Result) -> dict[str, Any]:
+def answer_columns(result: Result | VolumeResult) -> dict[str, Any]:
     """A result's part of its row.
 
-    Confidences are 0..1. Areas are those of all findings together, `area_mm2` None without a
-    pixel spacing. `presence_confidence` is that of the likeliest finding.
+    Confidences are 0..1. Sizes are those of all findings together, `area_mm2` None without a
+    pixel spacing. `presence_confidence` is that of the likeliest finding. Slices are counted
+    along the volume's own axis that `slice_axis` names.
     """
-    answer = result_to_dict(result)
-    sizes = measure(result.mask, result.case)
+    if isinstance(result, VolumeResult):
+        return {**_shared_columns(volume_result_to_dict(result)), **_volume_columns(result)}
+    return {**_shared_columns(result_to_dict(result)), **_image_columns(result)}
+
+
+def _shared_columns(answer: Mapping[str, Any]) -> dict[str, Any]:
     diagnosis, findings = answer["diagnosis"], answer["findings"]
     others = [
         f"{other['label']} {other['confidence']:.2f}"
@@ -65,11 +82,29 @@ def answer_columns(result: Result) -> dict[str, Any]:
         "finding": "; ".join(finding["label"] for finding in findings),
         "present": any(finding["present"] for finding in findings),
         "presence_confidence": max(presences, default=None),
-        **{
-            name: None if name not in sizes else float(f"{sizes[name]:.6g}")
-            for name in ("area_px", "area_mm2", "image_fraction")
-        },
         "warnings": "; ".join(answer["warnings"]),
+    }
+
+
+def _image_columns(result: Result) -> dict[str, Any]:
+    sizes = measure(result.mask, result.case)
+    known = {name: sizes.get(name) for name in ("area_px", "area_mm2", "image_fraction")}
+    return {
+        "mode": SLICE,
+        **{name: None if size is None else rounded(size) for name, size in known.items()},
+    }
+
+
+def _volume_columns(result: VolumeResult) -> dict[str, Any]:
+    voxels = int(result.mask.sum())
+    first, last = result.slice_range or (None, None)
+    return {
+        "mode": result.mode,
+        "image_fraction": rounded(voxels / result.mask.size),
+        "volume_ml": rounded(voxels * math.prod(result.case.geometry.spacing) / 1000),
+        "slice_axis": result.view.index_axis,
+        "first_slice": first,
+        "last_slice": last,
     }
 
 
@@ -88,6 +123,7 @@ def rows(tasks: Sequence[Task], outcomes: Mapping[Key, Outcome]) -> list[dict[st
                 "reason": outcome.reason,
                 **{name: outcome.answer.get(name) for name in ANSWER_COLUMNS},
                 "folder": task.folder if outcome.status == DONE else "",
+                **{name: outcome.answer.get(name) for name in VOLUME_COLUMNS},
             }
         )
     return made

@@ -15,12 +15,12 @@ class DeadlyPredictor(FakePredictor):
         super().__init__()
         self.marker = marker
 
-    def ask(self, query):
+    def ask(self, query, scaling=None):
         name = self._case.source.name
         if name == "deadly.png" or (name == "once.png" and not self.marker.exists()):
             self.marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().ask(query)
+        return super().ask(query, scaling)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
     python Testing/batch/batch_fake_predictor.py STUDIES -o OUT …    with FAKE_SECONDS per answer
 
-A query with "explode" raises about images whose name starts with b.
+A query with "explode" raises about images whose name starts with b. Of volumes the mask is what
+is brighter than the mean, and the key slice is where there is most of it.
 """
 
 import argparse
@@ -11,20 +12,36 @@ import os
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from Sim4SegCore.batch.command import add_batch_arguments, run_batch_command
-from Sim4SegCore.case import Diagnosis, Finding, ModelIdentity, Query, Result
+from Sim4SegCore.case import (
+    Diagnosis,
+    Finding,
+    ModelIdentity,
+    Query,
+    Result,
+    SampledAnswer,
+    Samples,
+)
 from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.measurements import measure
+from Sim4SegCore.scaling_config import ScalingConfig
+from Sim4SegCore.volume import KeySlice, SliceScore, VolumeResult
+from Sim4SegCore.volume.measuring import measure_volume
+from Sim4SegCore.volume.result import Cleaning
+from Sim4SegCore.volume.slice_view import view_slices
+from Sim4SegCore.volume.windows import choose_window
 
 
 class FakePredictor:
     def __init__(self, sha256="fake", seconds=0.0):
         self.identity = ModelIdentity("fake-model", sha256, "1")
+        self.model = SimpleNamespace(config=SimpleNamespace(scaling=ScalingConfig(masks=2)))
         self.seconds = seconds
         self.encoded = []
         self.asked = []
@@ -34,7 +51,7 @@ class FakePredictor:
         self._case = case
         self.encoded.append(case.source.name)
 
-    def ask(self, query):
+    def ask(self, query, scaling=None):
         time.sleep(self.seconds)
         self.asked.append((self._case.source.name, query))
         if "explode" in query and self._case.source.name.startswith("b"):
@@ -51,7 +68,36 @@ class FakePredictor:
             findings=(finding,),
             similarity=np.full(self._case.size, 0.25, np.float32),
             model=self.identity,
+            samples=samples(scaling or self.model.config.scaling),
         )
+
+    def segment_volume(self, volume, query, options):
+        self.asked.append((volume.source.name, query))
+        view = view_slices(volume.geometry, volume.shape, options.axis)
+        mask = volume.voxels > volume.voxels.mean()
+        areas = [float(plane.sum()) for plane in np.moveaxis(mask, view.axes[0], 0)]
+        diagnosis = Diagnosis("glioma", 0.75)
+        key = KeySlice(int(np.argmax(areas)), "largest", 1.0, diagnosis, "because")
+        return VolumeResult(
+            case=volume,
+            query=Query(query),
+            diagnosis=diagnosis,
+            reasoning="because",
+            findings=(Finding("tumor", True, 0.5, mask, measure_volume(mask, volume, 1)),),
+            model=self.identity,
+            view=view,
+            window=choose_window(volume, query),
+            slices=tuple(SliceScore(k, 0.5, area) for k, area in enumerate(areas)),
+            key_slices=(key,),
+            cleaning=Cleaning(parts=1),
+            mode=options.mode,
+        )
+
+
+def samples(scaling):
+    """One entry for each sampled answer, which tells how it was asked for."""
+    said = f"masks {scaling.masks}, seed {scaling.seed}"
+    return Samples(tuple(SampledAnswer("nevus", -0.5, said) for _ in range(scaling.samples)))
 
 
 def main():

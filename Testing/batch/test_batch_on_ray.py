@@ -10,7 +10,8 @@ import psutil
 import pytest
 from batch_deadly_predictor import LoadDeadly
 from batch_fake_predictor import FakePredictor
-from batch_helpers import draw, read_table
+from batch_helpers import draw, draw_volume, read_table, write_dicom
+from pydicom.uid import generate_uid
 from test_batch_interruption import QUERY, start, wait_for_lines
 
 from Sim4SegCore.batch.command import add_batch_arguments, run_batch_command
@@ -19,6 +20,7 @@ from Sim4SegCore.errors import Sim4SegError
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed"
 )
+SLICES = ["--slice", "1", "--samples", "4"]
 RAY_PROCESSES = ("raylet", "gcs_server", "ray::")
 
 
@@ -41,12 +43,12 @@ def ray_processes(parent):
     ]
 
 
-def run_on(cluster, cohort, out, marker):
+def run_on(cluster, cohort, out, marker, *more):
     parser = argparse.ArgumentParser()
     add_batch_arguments(parser)
     options = [str(cohort), "--query", QUERY, "-o", str(out), "--ray", cluster, "--workers", "2"]
     return run_batch_command(
-        parser.parse_args(options),
+        parser.parse_args([*options, *more]),
         LoadDeadly(marker),
         identify_model=lambda model: FakePredictor().identity,
     )
@@ -92,6 +94,24 @@ def test_a_study_that_kills_whoever_takes_it_fails_alone(cluster, tmp_path):
     table = {row["id"]: row for row in read_table(tmp_path / "out")}
     assert [table[name]["status"] for name in table] == ["done", "failed", "done"]
     assert "memory" in table["deadly.png"]["reason"]
+
+
+@needs_ray
+@pytest.mark.slow
+def test_volumes_and_numbers_of_masks_reach_the_cluster(cluster, batch, tmp_path):
+    cohort, uid = tmp_path / "cohort", generate_uid()
+    draw_volume(cohort / "a.nii.gz", 0)
+    draw(cohort / "b.png", 1)
+    for place in range(3):
+        write_dicom(cohort / f"{place}/slice", uid, place)
+    for name, more, code in (("volumes", ["--mode", "slices"], 3), ("slices", SLICES, 0)):
+        here, there = tmp_path / f"{name}-here", tmp_path / f"{name}-there"
+        assert batch(cohort, "--query", QUERY, *more, out=here)[0] == code
+        assert run_on(cluster, cohort, there, tmp_path / "marker", *more) == code
+        for file in ("results.csv", "contact_sheet_001.png"):
+            assert (there / file).read_bytes() == (here / file).read_bytes()
+    folder = there / read_table(there)[0]["folder"]
+    assert len(json.loads((folder / "result.json").read_text())["samples"]["answers"]) == 4
 
 
 @needs_ray

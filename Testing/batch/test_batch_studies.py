@@ -3,11 +3,9 @@
 import os
 import re
 
-import numpy as np
-import pydicom
 import pytest
-from batch_helpers import draw, read_table
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from batch_helpers import draw, read_table, write_dicom
+from pydicom.uid import generate_uid
 
 from Sim4SegCore.batch.naming import folder_name
 from Sim4SegCore.batch.plan import Job
@@ -17,30 +15,6 @@ from Sim4SegCore.batch.studies import find_studies
 from Sim4SegCore.errors import Sim4SegError
 
 QUERY = "What is it?"
-
-
-def write_dicom(path, series, place=None, sop_class="1.2.840.10008.5.1.4.1.1.4"):
-    dataset = pydicom.Dataset()
-    dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = sop_class
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-    dataset.SeriesInstanceUID = series
-    dataset.PatientName, dataset.PatientID, dataset.Modality = "Doe^Jane", "ID4711", "MR"
-    if sop_class.endswith(".4"):
-        dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 16, 16, 1
-        dataset.PhotometricInterpretation = "MONOCHROME2"
-        dataset.BitsAllocated = dataset.BitsStored = 16
-        dataset.HighBit, dataset.PixelRepresentation = 15, 0
-        pixels = np.random.default_rng(len(str(path))).integers(0, 999, (16, 16), np.uint16)
-        dataset.PixelData = pixels.tobytes()
-    if place is not None:
-        dataset.PixelSpacing = [1, 1]
-        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        dataset.ImagePositionPatient = [0, 0, place]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dataset.save_as(path, enforce_file_format=True)
-    return path
 
 
 def test_a_folder_is_searched_in_a_fixed_order_without_hidden_and_foreign_files(tmp_path):
