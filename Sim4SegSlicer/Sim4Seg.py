@@ -1,6 +1,7 @@
 """Ask an image of the scene a clinical question: metadata, and the parts wired together."""
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -56,7 +57,8 @@ class Sim4SegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from Sim4SegLib.errands import Errands
         from Sim4SegLib.installer import Installer, SlicerPip
         from Sim4SegLib.panel import Panel
-        from Sim4SegLib.qt_parts import Application, Dialogs, QtTicker
+        from Sim4SegLib.qt_parts import Application, Dialogs, QtTicker, Settings
+        from Sim4SegLib.recent import RecentQueries
 
         root = slicer.util.loadUI(self.resourcePath("UI/Sim4Seg.ui"))
         self.layout.addWidget(root)
@@ -73,10 +75,16 @@ class Sim4SegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             Errands(QtTicker()),
             Dialogs(),
             Application(),
+            RecentQueries(Settings()),
             lambda: slicer.mrmlScene,
         )
-        self.shortcut = qt.QShortcut(qt.QKeySequence("Ctrl+Return"), root)
-        self.shortcut.activated.connect(self.panel.apply)
+        self.logic.changed = self.panel.queries_changed
+        # Return, and Enter of the keypad.
+        self.shortcuts = [
+            qt.QShortcut(qt.QKeySequence(keys), root) for keys in ("Ctrl+Return", "Ctrl+Enter")
+        ]
+        for shortcut in self.shortcuts:
+            shortcut.activated.connect(self.panel.apply)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
@@ -85,11 +93,20 @@ class Sim4SegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self):
         """Called when the module is reloaded or Slicer ends."""
         self.removeObservers()
+        if self.logic is not None:
+            self.logic.changed = lambda: None
         self._leave_parameters()
         if self.panel is not None:
             self.panel.close()
         if self.logic is not None:
             self.logic.close()
+
+    def onReload(self):
+        """Slicer reloads this file only; what it imports is to be read anew as well."""
+        for name in list(sys.modules):
+            if name.split(".")[0] == "Sim4SegLib":
+                del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def enter(self):
         """Called each time the module is opened."""
@@ -152,7 +169,9 @@ class Sim4SegLogic(ScriptedLoadableModuleLogic):
         self.models = ModelStore(data_folder())
         self.connection = Connection(environment={HUB_CACHE_VARIABLE: str(self.models.hub_cache)})
         self.pump = Application().process_events
-        self.queries = Queries(lambda: slicer.mrmlScene, self.connection, QtTicker(), self.pump)
+        self.changed = lambda: None
+        ticker = QtTicker(lambda: self.changed())
+        self.queries = Queries(lambda: slicer.mrmlScene, self.connection, ticker, self.pump)
 
     def getParameterNode(self):
         """The scene's parameters, as `Sim4SegParameterNode`."""

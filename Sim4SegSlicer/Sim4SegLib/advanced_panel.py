@@ -16,6 +16,7 @@ from .devices import describe_devices
 from .errands import Errands
 from .installer import Installer
 from .model_store import ModelStore
+from .service_watch import ServiceWatch
 
 if TYPE_CHECKING:
     from Sim4SegCore.service.protocol import Health
@@ -36,12 +37,14 @@ class AdvancedPanel:
         dialogs: Any,
         settings: Callable[[], ServiceSettings],
         show_modes: Callable[[list[str]], None],
+        watch: ServiceWatch,
     ) -> None:
         """
         Args:
             dialogs: see `qt_parts`.
             settings: as the widgets say; raises Sim4SegError.
             show_modes: hears what the service can do.
+            watch: hears when the local service is ended here.
         """
         self.ui = ui
         self._connection = connection
@@ -51,10 +54,19 @@ class AdvancedPanel:
         self._dialogs = dialogs
         self._settings = settings
         self._show_modes = show_modes
+        self._watch = watch
         ui.testButton.clicked.connect(lambda *_: self.test_connection())
         ui.importModelButton.clicked.connect(lambda *_: self.import_model())
         ui.clearModelsButton.clicked.connect(lambda *_: self.clear_models())
+        self._browse(ui.modelBrowseButton, ui.modelLineEdit, self._model_folder)
+        self._browse(ui.certificateBrowseButton, ui.certificateLineEdit, self._certificate)
+        self._browse(ui.datasetBrowseButton, ui.datasetLineEdit, self._dataset_folder)
         ui.advancedCollapsibleButton.contentsCollapsed.connect(self._collapsed)
+
+    def update(self, is_busy: bool) -> None:
+        """Enable what can be done now; a query needs its service and its model."""
+        for button in (self.ui.testButton, self.ui.importModelButton, self.ui.clearModelsButton):
+            button.enabled = not is_busy
 
     def test_connection(self) -> None:
         """Say what the service is, and offer what it can."""
@@ -63,6 +75,7 @@ class AdvancedPanel:
             if settings.is_local and self._installer.missing():
                 self._tell(_("Packages are missing; press Apply to install them."))
                 return
+            self._watch.begin(settings)
             client = self._connection.client(settings)
         except Sim4SegError as error:
             self._fail(str(error))
@@ -97,8 +110,28 @@ class AdvancedPanel:
         if not self._dialogs.agrees(question):
             return
         # A running service may hold the files open.
+        self._watch.forget()
         self._connection.close()
         self._errands.start("models", self._models.clear, self._cleared, self._fail)
+
+    def _model_folder(self) -> str:
+        return str(self._dialogs.choose_folder(_("Model folder")))
+
+    def _certificate(self) -> str:
+        return str(self._dialogs.choose_file(_("Certificate"), "(*.pem *.crt *.cer)"))
+
+    def _dataset_folder(self) -> str:
+        return str(self._dialogs.choose_folder(_("Dataset folder")))
+
+    @staticmethod
+    def _browse(button: Any, line_edit: Any, choose: Callable[[], str]) -> None:
+        """Let a button fill a text field with a path."""
+
+        def chosen(*_: Any) -> None:
+            if path := choose():
+                line_edit.text = path
+
+        button.clicked.connect(chosen)
 
     def _collapsed(self, is_collapsed: bool) -> None:
         if not is_collapsed:

@@ -23,16 +23,25 @@ _AXES = "kji"
 class AnswerPanel:
     """One report at a time, the parameters' `shownReport`."""
 
-    def __init__(self, ui: Any, dialogs: Any, application: Any, scene: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        ui: Any,
+        dialogs: Any,
+        application: Any,
+        scene: Callable[[], Any],
+        is_busy: Callable[[], bool],
+    ) -> None:
         """
         Args:
             dialogs, application: see `qt_parts`.
             scene: gives the application's scene.
+            is_busy: whether a query runs.
         """
         self.ui = ui
         self._dialogs = dialogs
         self._application = application
         self._scene = scene
+        self._is_busy = is_busy
         self._parameters: Any = None
         ui.editButton.clicked.connect(lambda *_: self.edit())
         ui.acceptButton.clicked.connect(lambda *_: self.accept())
@@ -50,12 +59,13 @@ class AnswerPanel:
         self._parameters = parameters
         self.show_report()
 
-    def update(self, is_running: bool) -> None:
+    def update(self) -> None:
         """Enable what can be done now."""
-        report = self.report()
-        self.ui.editButton.enabled = bool(self._segments()) and not is_running
+        is_free = not self._is_busy()
+        has_report = self.report() is not None
+        self.ui.editButton.enabled = bool(self._segments()) and is_free
         for button in (self.ui.acceptButton, self.ui.exportButton, self.ui.discardButton):
-            button.enabled = report is not None and not is_running
+            button.enabled = has_report and is_free
         self.ui.opacitySlider.enabled = self._similarity() is not None
 
     def report(self) -> Any | None:
@@ -74,7 +84,7 @@ class AnswerPanel:
         shown = "" if document is None else as_html(document, self.ui.votesCheckBox.checked)
         self.ui.reportBrowser.html = shown
         self._show_similarity()
-        self.update(is_running=False)
+        self.update()
 
     def show_surfaces(self) -> None:
         """What was found in a volume, in 3D, or not."""

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from slicer.i18n import tr as _
 
-from Sim4SegCore.errors import Sim4SegError
-
 from .advanced_panel import ERROR, AdvancedPanel
 from .answer_panel import AnswerPanel
-from .asking import STAGES, Failed, Progressed
-from .binding import Bound
+from .asking import Failed, Progressed
 from .connection import Connection, ServiceSettings
 from .errands import Errands
 from .examples import QUERIES, add_sample
 from .images import similarity_maps
 from .installer import Installer
+from .mode_box import ModeBox
 from .model_store import ModelStore
+from .progress_text import progress_text
 from .queries import SLICE, Listeners, Queries, QueryRequest, QueryResult
-
-MODE_NAMES = {
-    SLICE: "Current slice",
-    "slices": "Volume, slice by slice",
-    "volume": "Volume, in three dimensions",
-}
-_RECENT = 10
+from .query_box import QueryBox
+from .recent import RecentQueries
+from .service_watch import ServiceWatch
+from .unexpected import sentence_of
 
 
 class Panel:
@@ -44,6 +40,7 @@ class Panel:
         errands: Errands,
         dialogs: Any,
         application: Any,
+        recent: RecentQueries,
         scene: Callable[[], Any],
     ) -> None:
         """
@@ -54,7 +51,6 @@ class Panel:
         """
         self.ui = ui
         self._queries = queries
-        self._connection = connection
         self._installer = installer
         self._errands = errands
         self._dialogs = dialogs
@@ -62,18 +58,27 @@ class Panel:
         self._scene = scene
         self._parameters: Any = None
         self._began = 0.0
-        self._mode = SLICE
-        self._pid_before: int | None = None
+        self._asked_mode = SLICE
+        self._view = ""
+        self._is_preparing = False
+        self._is_foreign = False
         self._trusted_urls: set[str] = set()
-        self._examples = list(QUERIES)
-        self.answer = AnswerPanel(ui, dialogs, application, scene)
+        self._watch = ServiceWatch(lambda: connection.pid)
+        self.answer = AnswerPanel(ui, dialogs, application, scene, self._is_busy)
+        self._query = QueryBox(ui, recent, lambda: self.update())
+        self._mode = ModeBox(ui, lambda: self.update())
         self.advanced = AdvancedPanel(
-            ui, connection, installer, models, errands, dialogs, self._settings, self._show_modes
+            ui,
+            connection,
+            installer,
+            models,
+            errands,
+            dialogs,
+            self._settings,
+            self._mode.offer,
+            self._watch,
         )
-        self._query = Bound("query", lambda: ui.queryTextEdit.plainText, self._write_query)
         self._connect()
-        self._show_modes(list(MODE_NAMES))
-        self._show_examples()
         self.update()
 
     def set_parameters(self, parameters: Any) -> None:
@@ -85,39 +90,50 @@ class Panel:
     def bind(self, parameters: Any) -> None:
         """Keep widgets and parameters the same; None while another module is open."""
         self._query.bind(parameters)
+        self._mode.bind(parameters)
         self.answer.show_report()
         self.update()
 
     def update(self) -> None:
         """Enable what can be done now."""
-        maps = [] if self._parameters is None else similarity_maps(self._scene())
-        hidden = [node.GetID() for node in maps]
-        self.ui.inputSelector.sortFilterProxyModel().hiddenNodeIDs = hidden
-        is_running = self._queries.is_running
+        is_running, is_busy = self._queries.is_running, self._is_busy()
         reason = self._reason_against_asking()
-        self.ui.applyButton.enabled = not is_running and reason is None
+        self.ui.applyButton.enabled = not is_busy and reason is None
         self.ui.applyButton.toolTip = reason or _("Ask the query (Ctrl+Enter).")
         self.ui.cancelButton.enabled = is_running
         self.ui.progressBar.visible = is_running
-        is_slice = self._chosen_mode() == SLICE
+        is_slice = self._mode.mode == SLICE
         for box in (self.ui.samplesSpinBox, self.ui.masksSpinBox, self.ui.seedSpinBox):
             box.enabled = is_slice
-        self.answer.update(is_running)
+        self._hide_similarity_maps()
+        self.answer.update()
+        self.advanced.update(is_busy)
+
+    def queries_changed(self) -> None:
+        """A query has begun or ended; the console's and other modules' are shown as well."""
+        if self._queries.is_running and not self._is_preparing:
+            self._is_foreign = True
+            self._watch.forget()
+            self.ui.statusLabel.text = _("A query from outside of this panel is running.")
+        elif self._is_foreign and not self._queries.is_running:
+            self._is_foreign = False
+            self.ui.statusLabel.text = _("The query from outside of this panel has ended.")
+        self.update()
 
     def apply(self) -> None:
         """Ask, if it can be asked."""
-        if self._queries.is_running or self._reason_against_asking() is not None:
+        if self._is_busy() or self._reason_against_asking() is not None:
             return
-        try:
-            settings = self._settings()
-            if not self._may_ask(settings):
-                return
-            self._began, self._pid_before = time.monotonic(), self._connection.pid
-            self._mode = self._chosen_mode()
-            self._queries.start(self._request(), settings, self._listeners())
-        except Sim4SegError as error:
-            self._show_error(str(error))
+        # The window lives while packages are installed, so that Apply could be pressed again.
+        self._is_preparing = True
         self.update()
+        try:
+            self._ask(self._settings())
+        except Exception as error:
+            self._show_error(sentence_of(error))
+        finally:
+            self._is_preparing = False
+            self.update()
 
     def cancel(self) -> None:
         """Stop the query that runs."""
@@ -132,7 +148,7 @@ class Panel:
         node = add_sample(self._scene())
         if self._parameters is not None:
             self._parameters.inputVolume = node
-            self._parameters.query = QUERIES[0]
+            self.ui.queryTextEdit.plainText = QUERIES[0]
         self._application.show_volume(node)
         self.update()
 
@@ -145,9 +161,6 @@ class Panel:
         ui.applyButton.clicked.connect(lambda *_: self.apply())
         ui.cancelButton.clicked.connect(lambda *_: self.cancel())
         ui.sampleButton.clicked.connect(lambda *_: self.load_sample())
-        ui.exampleComboBox.activated.connect(lambda *_: self._choose_example())
-        ui.modeComboBox.currentIndexChanged.connect(lambda *_: self.update())
-        ui.queryTextEdit.textChanged.connect(self._typed)
         ui.inputSelector.currentNodeChanged.connect(lambda *_: self.update())
         for selector, place in (
             (ui.roiSelector, ui.roiPlaceWidget),
@@ -159,16 +172,28 @@ class Panel:
     def _reason_against_asking(self) -> str | None:
         if self._parameters is None or self.ui.inputSelector.currentNode() is None:
             return _("Pick a volume first.")
-        if not self.ui.queryTextEdit.plainText.strip():
+        if not self._query.text.strip():
             return _("Type a query first.")
         return None
 
-    def _typed(self) -> None:
-        self._query.take()
-        self.update()
+    def _is_busy(self) -> bool:
+        return self._queries.is_running or self._is_preparing
 
-    def _write_query(self, query: str) -> None:
-        self.ui.queryTextEdit.plainText = query
+    def _hide_similarity_maps(self) -> None:
+        maps = [] if self._parameters is None else similarity_maps(self._scene())
+        hidden = [node.GetID() for node in maps]
+        self.ui.inputSelector.sortFilterProxyModel().hiddenNodeIDs = hidden
+
+    def _ask(self, settings: ServiceSettings) -> None:
+        if not self._may_ask(settings):
+            return
+        # The scene may have been closed during a question or an installation.
+        if (reason := self._reason_against_asking()) is not None:
+            self._show_error(reason)
+            return
+        self._began, self._asked_mode = time.monotonic(), self._mode.mode
+        self._watch.begin(settings)
+        self._queries.start(self._request(), settings, self._listeners())
 
     def _settings(self) -> ServiceSettings:
         parameters = self._parameters
@@ -182,11 +207,13 @@ class Panel:
 
     def _request(self) -> QueryRequest:
         parameters = self._parameters
+        view = self._application.slice_node()
+        self._view = "" if view is None else view.GetLayoutName()
         return QueryRequest(
             self.ui.inputSelector.currentNode(),
-            self.ui.queryTextEdit.plainText,
-            self._mode,
-            self._application.slice_node(),
+            self._query.text,
+            self._asked_mode,
+            view,
             parameters.outputSegmentation,
             parameters.regionOfInterest,
             parameters.positivePoints,
@@ -195,10 +222,6 @@ class Panel:
             parameters.masks or None,
             parameters.seed or None,
         )
-
-    def _chosen_mode(self) -> str:
-        mode = self.ui.modeComboBox.itemData(self.ui.modeComboBox.currentIndex)
-        return str(mode or SLICE)
 
     def _may_ask(self, settings: ServiceSettings) -> bool:
         """Packages are there, or the images may leave this computer."""
@@ -230,27 +253,31 @@ class Panel:
         return Listeners(self._progressed, self._finished, self._failed, self._was_cancelled)
 
     def _progressed(self, progress: Progressed) -> None:
+        self._watch.look()
         self.ui.progressBar.value = int(1000 * progress.fraction)
-        stage = _(STAGES.get(progress.stage, progress.stage))
-        rest = progress.remaining_s
-        left = "" if rest is None else _(", about {} s left").format(max(1, round(rest)))
-        self.ui.statusLabel.text = html.escape(f"{stage}{left}")
+        text = progress_text(progress.stage, progress.remaining_s)
+        self.ui.statusLabel.text = html.escape(text)
 
     def _finished(self, result: QueryResult) -> None:
-        seconds = time.monotonic() - self._began
-        text = _("Answered in {:.1f} s.").format(seconds)
-        if not result.segmentIds:
-            text += " " + _("Nothing was found.")
-        if self._pid_before is not None and self._connection.pid != self._pid_before:
-            text += " " + _("The service had ended and was started again.")
-        self.ui.statusLabel.text = text
-        self._remember(result.document["query"])
+        self.ui.statusLabel.text = html.escape(self._end_text(result))
+        self._query.remember(result.document["query"])
         self._parameters.shownReport = result.textNode
         self._end()
         self.answer.show_report()
-        if self._mode != SLICE and self._parameters.showSurfaces:
+        if self._asked_mode != SLICE and self._parameters.showSurfaces:
             # After the slices were drawn: a large surface takes a while.
             self._application.later(self.answer.show_surfaces)
+
+    def _end_text(self, result: QueryResult) -> str:
+        self._watch.look()
+        text = _("Answered in {:.1f} s.").format(time.monotonic() - self._began)
+        if self._asked_mode == SLICE and self._view:
+            text += " " + _("Slice of the view {}.").format(self._view)
+        if not result.segmentIds:
+            text += " " + _("Nothing was found.")
+        if self._watch.has_ended:
+            text += " " + _("The service had ended and was started again.")
+        return text
 
     def _failed(self, failure: Failed) -> None:
         sentence = failure.sentence[:1].upper() + failure.sentence[1:]
@@ -267,34 +294,6 @@ class Panel:
 
     def _show_error(self, sentence: str) -> None:
         self.ui.statusLabel.text = ERROR.format(html.escape(sentence))
-
-    def _show_modes(self, modes: Sequence[str]) -> None:
-        chosen = self._chosen_mode()
-        self.ui.modeComboBox.clear()
-        for mode in modes:
-            self.ui.modeComboBox.addItem(_(MODE_NAMES.get(mode, mode)), mode)
-        self.ui.modeComboBox.currentIndex = max(
-            0, list(modes).index(chosen) if chosen in modes else 0
-        )
-
-    def _show_examples(self) -> None:
-        self.ui.exampleComboBox.clear()
-        self.ui.exampleComboBox.addItem(_("Examples and recent queries"))
-        for query in self._examples:
-            self.ui.exampleComboBox.addItem(query)
-        self.ui.exampleComboBox.currentIndex = 0
-
-    def _choose_example(self) -> None:
-        index = self.ui.exampleComboBox.currentIndex
-        if index > 0 and self._parameters is not None:
-            self._parameters.query = self._examples[index - 1]
-        self.ui.exampleComboBox.currentIndex = 0
-        self.update()
-
-    def _remember(self, query: str) -> None:
-        recent = [query, *(known for known in self._examples if known != query)]
-        self._examples = recent[: len(QUERIES) + _RECENT]
-        self._show_examples()
 
 
 def _keep_together(selector: Any, place: Any) -> None:

@@ -17,8 +17,13 @@ _PDF_DPI = 96
 class QtTicker:
     """A timer on the main thread; see `queries.Ticker`."""
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[], None] | None = None) -> None:
+        """
+        Args:
+            changed: called after it was started or stopped.
+        """
         self._timer = qt.QTimer()
+        self._changed = changed
         self._callback: Callable[[], None] | None = None
         self._timer.timeout.connect(self._tick)
 
@@ -26,15 +31,33 @@ class QtTicker:
         """Call a function again and again."""
         self._callback = callback
         self._timer.start(interval_ms)
+        self._tell()
 
     def stop(self) -> None:
         """Call nothing any more."""
         self._timer.stop()
         self._callback = None
+        self._tell()
 
     def _tick(self) -> None:
         if self._callback is not None:
             self._callback()
+
+    def _tell(self) -> None:
+        if self._changed is not None:
+            self._changed()
+
+
+class Settings:
+    """Slicer's own settings, which outlive it."""
+
+    def read(self, key: str) -> str:
+        """Empty if there is nothing."""
+        return str(qt.QSettings().value(key) or "")
+
+    def write(self, key: str, text: str) -> None:
+        """Keep it until it is written again."""
+        qt.QSettings().setValue(key, text)
 
 
 class Dialogs:
@@ -59,9 +82,12 @@ class Application:
     """What the panel asks of Slicer's main window."""
 
     def slice_node(self) -> Any:
-        """The slice view that is looked at: the red one, where the layout has it."""
-        view = slicer.app.layoutManager().sliceWidget("Red")
-        return None if view is None else view.mrmlSliceNode()
+        """The slice view that is looked at: the red one if the layout shows it, else the first."""
+        manager = slicer.app.layoutManager()
+        names = [] if manager is None else sorted(manager.sliceViewNames(), key=_not_red)
+        # Slicer keeps the widgets of earlier layouts.
+        nodes = [manager.sliceWidget(name).mrmlSliceNode() for name in names]
+        return next((node for node in nodes if node.IsMappedInLayout()), None)
 
     def show_volume(self, volume_node: Any) -> None:
         """In all slice views."""
@@ -92,6 +118,10 @@ class Application:
     def process_events(self) -> None:
         """Let the window live."""
         slicer.app.processEvents()
+
+
+def _not_red(name: str) -> bool:
+    return name != "Red"
 
 
 def data_folder() -> Path:

@@ -112,6 +112,7 @@ class Opened:
     def __init__(self, monkeypatch, scene, is_answered_really=False):
         for name in ("Sim4Seg", "Sim4SegLib.panel", "Sim4SegLib.qt_parts", "Sim4SegLib.parameters"):
             monkeypatch.delitem(sys.modules, name, raising=False)
+        self.view = None
         import Sim4Seg
 
         # Not as attributes of the package: those are what an earlier test imported.
@@ -126,7 +127,7 @@ class Opened:
 
         class Application:
             def slice_node(self):
-                return None
+                return outer.view
 
             def show_volume(self, node):
                 outer.shown.append(node)

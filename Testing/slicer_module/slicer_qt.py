@@ -4,6 +4,7 @@ PySide6 with true properties looks as PythonQt does: `w.text` is a value and `w.
 exist. What is missing here is missing in Slicer, or has to be added with its behaviour there.
 """
 
+import importlib.util
 import os
 import sys
 import types
@@ -26,7 +27,8 @@ MODULE = Path(__file__).resolve().parents[2] / "Sim4SegSlicer"
 TRUE_PROPERTY = 2
 # Else PySide reads the source of every module there is, which some of torch's answer with an error.
 feature._mod_uses_pyside = lambda module: False
-for name in ("Sim4Seg", "Sim4SegLib.panel", "Sim4SegLib.qt_parts", __name__):
+LIBRARY = [f"Sim4SegLib.{path.stem}" for path in (MODULE / "Sim4SegLib").glob("*.py")]
+for name in ("Sim4Seg", *LIBRARY, __name__):
     feature.set_selection(TRUE_PROPERTY, name)
 
 application = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
@@ -340,6 +342,19 @@ class ScriptedLoadableModuleWidget:
     def setup(self):
         pass
 
+    def onReload(self):
+        """slicer.util.reloadScriptedModule: the file anew, then the widget anew."""
+        name = type(self).__name__.removesuffix("Widget")
+        spec = importlib.util.spec_from_file_location(name, MODULE / f"{name}.py")
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        self.cleanup()
+        while self.layout.count():
+            self.layout.takeAt(0)
+        widget = vars(module)[type(self).__name__](self.parent)
+        widget.setup()
+        setattr(slicer.modules, type(self).__name__, widget)
+
     def resourcePath(self, name):
         return str(MODULE / "Resources" / name)
 
@@ -372,7 +387,10 @@ def install(monkeypatch, scene, settings_folder):
     """Make `import qt`, `slicer.util` and the like what they are in Slicer."""
     app = types.SimpleNamespace(slicerUserSettingsFilePath=str(settings_folder / "Slicer.ini"))
     monkeypatch.setattr(slicer, "app", app, raising=False)
-    monkeypatch.setitem(sys.modules, "qt", qt_module())
+    qt = qt_module()
+    ini = QtCore.QSettings.Format.IniFormat
+    qt.QSettings = lambda: QtCore.QSettings(app.slicerUserSettingsFilePath, ini)
+    monkeypatch.setitem(sys.modules, "qt", qt)
     for name, members in {
         "slicer.i18n": {"tr": lambda text: text, "translate": lambda context, text: text},
         "slicer.parameterNodeWrapper": {
