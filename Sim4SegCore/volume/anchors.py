@@ -54,7 +54,7 @@ class AnchoredReadings:
         self._read_up_to(1 + max(above for _, above, _ in places))
         similarity = torch.cat([reading.similarity for reading in self._readings])
         presence = torch.cat([reading.presence_logits for reading in self._readings])
-        below, above = ([place[side] for place in places] for side in (0, 1))
+        below, above = [low for low, _, _ in places], [high for _, high, _ in places]
         share = torch.tensor([share for _, _, share in places])
         return Reading(
             torch.lerp(similarity[below], similarity[above], share[:, None, None]),
