@@ -94,8 +94,9 @@ def run(options: argparse.Namespace) -> None:
     if options.tokens is not None:
         book, shown = TokenBook.from_file(options.tokens), f"see {options.tokens}"
     else:
-        token = os.environ.get(TOKEN_VARIABLE) or new_token()
-        shown = f"that of {TOKEN_VARIABLE}" if TOKEN_VARIABLE in os.environ else token
+        given = os.environ.get(TOKEN_VARIABLE)
+        token = given or new_token()
+        shown = f"that of {TOKEN_VARIABLE}" if given else token
         book = TokenBook({"owner": (token, "admin")})
 
     def announce(url: str) -> None:

@@ -46,10 +46,13 @@ class RayReplicas:
         self._limits = limits
         self.places, self._on_gpu = places_for_models(ray, device)
         self._handles: dict[str, Any] = {}
-        self._lock = threading.Lock()
+        self._first_sources: dict[str, str | None] = {}
+        self._starting: dict[str, threading.Lock] = {}
+        self._restarting = threading.Lock()
 
     def load(self, source: str | None, device: str) -> Predictor:
         """See `models.Load`; the device is one of `names`."""
+        self._first_sources.setdefault(device, source)
         return RemotePredictor(_ServeChannel(self, device), source)
 
     def handle(self, name: str) -> Any:
@@ -58,17 +61,27 @@ class RayReplicas:
         Raises:
             ReplicaLostError: if it cannot be started.
         """
-        with self._lock:
+        known = self._handles.get(name)
+        if known is not None:
+            # It also leads to what replaces the replica, so that no query waits for that here.
+            return known
+        with self._starting_of(name):
             if name not in self._handles:
                 self._handles[name] = self._start(name)
             return self._handles[name]
 
     def restart(self) -> None:
-        """Replace one replica after the other; queries wait or are asked again meanwhile."""
-        for name in list(self._handles):
-            LOG.info("restarting %s", name)
-            with self._lock, contextlib.suppress(ReplicaLostError):
-                self._handles[name] = self._start(name)
+        """Replace one replica after the other; its queries wait or are asked again meanwhile.
+
+        The next one is replaced when the one before has loaded its first model again.
+        """
+        with self._restarting:
+            for name in list(self._handles):
+                LOG.info("restarting %s", name)
+                with contextlib.suppress(ReplicaLostError):
+                    with self._starting_of(name):
+                        self._handles[name] = self._start(name)
+                    self._warm_up(name)
 
     def close(self) -> None:
         """End all replicas."""
@@ -77,6 +90,15 @@ class RayReplicas:
         for name in list(self._handles):
             with contextlib.suppress(Exception):
                 serve.delete(_application(name))
+
+    def _starting_of(self, name: str) -> threading.Lock:
+        return self._starting.setdefault(name, threading.Lock())
+
+    def _warm_up(self, name: str) -> None:
+        if name in self._first_sources:
+            prepared = _ServeChannel(self, name).prepare(self._first_sources[name])
+            if isinstance(prepared, Failure):
+                LOG.warning("%s cannot load its first model: %s", name, prepared.kind)
 
     def _start(self, name: str) -> Any:
         from ray import serve

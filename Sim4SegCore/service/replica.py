@@ -133,7 +133,7 @@ class Replica:
             return _failure(error)
 
     def _predictor(self, source: str | None) -> Predictor:
-        predictor, is_new = self._shelf.get(source or "embedded", source)
+        predictor, is_new = self._shelf.get(_name(source), source)
         if is_new:
             # What another instance of the model encoded must not be mixed with this one's.
             self._encoded.clear()
@@ -142,6 +142,7 @@ class Replica:
     def _answer(self, asked: Asked, say: Callable[[Message], None]) -> Reply | None:
         try:
             predictor = self._predictor(asked.source)
+            place = _place(predictor)
             predictor.progress = say
             try:
                 if isinstance(asked.case, VolumeCase):
@@ -150,6 +151,11 @@ class Replica:
             finally:
                 predictor.progress = _ignore
                 predictor.encoded = None
+                if _place(predictor) != place:
+                    # It fell back to the CPU, where what was encoded on the GPU is of no use; the
+                    # next query finds out whether the GPU has room again.
+                    self._encoded.clear()
+                    self._shelf.drop(_name(asked.source))
         except EndedError:
             return None
         except Exception as error:
@@ -171,6 +177,14 @@ class Replica:
         # Put again after every query: tiles may have been added.
         self._encoded.put(key, predictor.encoded, bytes_within(predictor.encoded))
         return result
+
+
+def _name(source: str | None) -> str:
+    return source or "embedded"
+
+
+def _place(predictor: Predictor) -> str:
+    return str(getattr(getattr(predictor, "model", None), "device", ""))
 
 
 def _ask_volume(predictor: Predictor, volume: VolumeCase, asked: Asked) -> VolumeReply:

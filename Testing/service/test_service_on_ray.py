@@ -1,25 +1,29 @@
 """The same service with its models on Ray: same answers, whichever replica dies or is replaced."""
 
 import argparse
+import asyncio
 import contextlib
 import importlib.util
 import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
 import pytest
 from conftest import MONITOR, running
 from fakes import FakePredictor, picture, scan
-from ray_fakes import load
+from ray_fakes import FakeServe, FallingBackPredictor, load
 
 from Sim4SegCore import Sim4SegError
 from Sim4SegCore.commands import serve
 from Sim4SegCore.output import result_to_dict
+from Sim4SegCore.service import server
 from Sim4SegCore.service.client import Options
 from Sim4SegCore.service.config import ServiceConfig, ServiceLimits
+from Sim4SegCore.service.replica import Asked, Failure, Replica
 from Sim4SegCore.service.transport import ServiceError
 from Sim4SegCore.volume import SliceOptions
 from Sim4SegCore.volume.output import volume_result_to_dict
@@ -189,3 +193,94 @@ def test_options_that_do_not_fit_are_refused(more, said):
     serve.configure(parser)
     with pytest.raises(Sim4SegError, match=said):
         serve.run(parser.parse_args(more))
+
+
+@pytest.fixture
+def fake_serve(monkeypatch):
+    """Two replicas, with models loaded, on a Ray Serve that there is not."""
+    import ray
+    from ray import serve as ray_serve
+
+    from Sim4SegCore.service.ray_replicas import RayReplicas
+
+    fake = FakeServe()
+    monkeypatch.setattr(ray_serve, "run", fake)
+    cluster = SimpleNamespace(cluster_resources=lambda: {"CPU": 2}, exceptions=ray.exceptions)
+    replicas = RayReplicas(cluster, load, "cpu", ServiceLimits())
+    for name in REPLICAS:
+        replicas.load(None, name)
+    fake.events.clear()
+    return fake, replicas
+
+
+@needs_ray
+def test_the_other_replicas_are_reached_while_one_is_replaced(fake_serve):
+    fake, replicas = fake_serve
+    fake.holds = True
+    restart = threading.Thread(target=replicas.restart)
+    restart.start()
+    try:
+        assert fake.held.wait(PATIENCE_S)
+        reached = threading.Event()
+        asker = threading.Thread(target=lambda: replicas.handle("ray:1") and reached.set())
+        asker.start()
+        assert reached.wait(5)
+    finally:
+        fake.go_on.set()
+        restart.join(PATIENCE_S)
+    asker.join(PATIENCE_S)
+
+
+@needs_ray
+def test_a_replica_has_its_model_again_before_the_next_one_is_replaced(fake_serve):
+    fake, replicas = fake_serve
+    replicas.restart()
+    assert fake.events == [
+        ("run", "sim4seg-0"),
+        ("prepare", "sim4seg-0"),
+        ("run", "sim4seg-1"),
+        ("prepare", "sim4seg-1"),
+    ]
+
+
+def test_what_a_gpu_encoded_is_not_used_after_a_fallback_to_the_cpu():
+    loaded = []
+
+    def load_falling_back(source, device):
+        loaded.append(FallingBackPredictor())
+        return loaded[-1]
+
+    replica = Replica(load_falling_back, "auto", 1 << 20, 2)
+
+    def reply(image, case, query):
+        async def last():
+            return [message async for message in replica.ask(Asked(None, image, case, query))][-1]
+
+        return asyncio.run(last())
+
+    reply("first", picture(1), "What?")
+    assert reply("first", None, "And?").query.text == "And?"
+    assert reply("second", picture(2), "A large one?").query.text == "A large one?"
+    assert reply("first", None, "Again?") == Failure("image_missing")
+    assert reply("first", picture(1), "Again?").query.text == "Again?"
+    assert [predictor.model.device for predictor in loaded] == ["cpu", "cuda:0"]
+
+
+@pytest.mark.parametrize("given", [None, "", "0123456789abcdef"])
+def test_the_token_that_counts_is_shown_unless_the_user_chose_it(given, monkeypatch, capsys):
+    monkeypatch.delenv(serve.TOKEN_VARIABLE, raising=False)
+    if given is not None:
+        monkeypatch.setenv(serve.TOKEN_VARIABLE, given)
+    books = []
+
+    def fake_serve(config, book, announce):
+        books.append(book)
+        announce("http://here")
+
+    monkeypatch.setattr(server, "serve", fake_serve)
+    parser = argparse.ArgumentParser()
+    serve.configure(parser)
+    serve.run(parser.parse_args([]))
+    shown = capsys.readouterr().out.splitlines()[1].removeprefix("Token").strip()
+    assert shown == f"that of {serve.TOKEN_VARIABLE}" if given else len(shown) > 16
+    assert books[0].verify(f"Bearer {given or shown}").role == "admin"
