@@ -24,9 +24,11 @@ class ServiceWatch:
         """A query, or a test of the connection, begins."""
         self.has_ended = False
         if settings.is_local and (settings.model, settings.device) != self._wanted:
+            # Another service takes the place of the one that still runs.
             self.forget()
             self._wanted = settings.model, settings.device
-        self.look()
+        else:
+            self.look()
 
     def look(self) -> None:
         """Called while a query runs, and at its end."""

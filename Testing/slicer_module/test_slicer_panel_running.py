@@ -3,7 +3,6 @@
 import opened_panel
 import pytest
 import slicer_qt
-from slicer_qt import application
 
 slicer_qt.with_properties(__name__)
 opened = opened_panel.opened
@@ -87,16 +86,35 @@ def test_a_query_of_the_console_is_seen_and_can_be_cancelled(opened):
 
 
 class Process:
-    """The local service's process, as the connection gives it away."""
+    """The local service's process, which other settings end before they start another one."""
 
     def __init__(self, opened, monkeypatch):
         self.pid = 1
+        self._settings = None
+        self._opened = opened
         kind = type(opened.widget.logic.connection)
         monkeypatch.setattr(kind, "pid", property(lambda _: self.pid))
-        self._opened = opened
+        monkeypatch.setattr(kind, "close", lambda _: self.end())
+        monkeypatch.setattr(kind, "client", lambda _, settings: self.client(settings))
+
+    def end(self):
+        self.pid = None
+
+    def client(self, settings):
+        if self._settings not in (None, settings):
+            self.end()
+        self._settings = settings
+        return self._opened.remote
 
     def answer(self):
         self._opened.ask()
+        self._opened.until_over()
+        return self._opened.ui.statusLabel.text
+
+    def answer_with_new_process(self):
+        held(self._opened)
+        self.pid = 2
+        self._opened.remote.is_held = False
         self._opened.until_over()
         return self._opened.ui.statusLabel.text
 
@@ -105,13 +123,8 @@ def test_a_service_that_ended_by_itself_is_named(opened, monkeypatch):
     opened.volume()
     process = Process(opened, monkeypatch)
     assert "was started again" not in process.answer()
-    process.pid = None
-    application.processEvents()
-    held(opened)
-    process.pid = 2
-    opened.remote.is_held = False
-    opened.until_over()
-    assert "was started again" in opened.ui.statusLabel.text
+    process.end()
+    assert "was started again" in process.answer_with_new_process()
     assert "was started again" not in process.answer()
 
 
@@ -128,8 +141,7 @@ def test_a_service_that_was_ended_on_purpose_is_not(opened, monkeypatch, reason)
         monkeypatch.setattr(opened.widget.logic.models, "size", lambda: 1)
         opened.ui.clearModelsButton.click()
         opened.until(lambda: "removed" in opened.ui.connectionLabel.text)
-    process.pid = 2
-    assert "was started again" not in process.answer()
+    assert "was started again" not in process.answer_with_new_process()
 
 
 def test_the_view_whose_slice_was_asked_about_is_named(opened):
