@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-NOTICE = (
-    "Research tool, not a medical device. This answer can be wrong and must not be used for "
-    "diagnosis or treatment."
-)
+from .translation import tr as _
+
 SLICE_LINK = "slice:"
 _MARKS = {"supported": "✓", "contradicted": "✗", "not checkable": "·"}
 _COLOURS = {"supported": "#1b8a3a", "contradicted": "#c62828", "not checkable": "#6b7280"}
@@ -21,33 +19,41 @@ _BAR_WIDTH = 120
 Document = Mapping[str, Any]
 
 
+def notice() -> str:
+    """Stands below every answer."""
+    return _(
+        "Research tool, not a medical device. This answer can be wrong and must not be used for "
+        "diagnosis or treatment."
+    )
+
+
 def as_markdown(document: Document) -> str:
     """The whole report."""
     lines = [f"# {_one_line(document['query'])}", ""]
     lines += [f"**{diagnosis_sentence(document)}**", ""]
     if others := alternatives_sentence(document):
         lines += [others, ""]
-    lines.append("## Findings")
+    lines.append("## " + _("Findings"))
     for number, finding in enumerate(document["findings"]):
         lines += ["", f"- {finding_text(document, number)}"]
         if finding["present"]:
             rows = measurements(document, number)
             lines += [f"  - {name}: {value}" for name, value in rows]
     if slices := key_slices(document):
-        lines += ["", "## Key slices", ""]
+        lines += ["", "## " + _("Key slices"), ""]
         lines += [f"- {_key_slice_sentence(row)}" for row in slices]
-    lines += ["", "## Reasoning", "", document["reasoning"], ""]
+    lines += ["", "## " + _("Reasoning"), "", document["reasoning"], ""]
     lines += [
         f"- {_MARKS[claim['verdict']]} {_claim_sentence(claim)}" for claim in claims(document)
     ]
     if counted := votes(document):
-        lines += ["", f"## Votes of {sum(counted.values())} answers", ""]
+        lines += ["", f"## {_votes_heading(counted)}", ""]
         lines += [f"- {label}: {count}" for label, count in counted.items()]
     if document["warnings"]:
-        lines += ["", "## Warnings", ""]
+        lines += ["", "## " + _("Warnings"), ""]
         lines += [f"- {warning}" for warning in document["warnings"]]
     lines += [f"\n## {heading}\n\n{text}" for heading, text in _circumstances(document)]
-    lines += ["", f"Model: {model_sentence(document)}", "", f"_{NOTICE}_", ""]
+    lines += ["", _("Model: {}").format(model_sentence(document)), "", f"_{notice()}_", ""]
     return "\n".join(lines)
 
 
@@ -72,7 +78,7 @@ def as_html(document: Document, with_votes: bool = False) -> str:
         for heading, text in _circumstances(document)
     ]
     parts.append(f"<p><small>{escape(model_sentence(document))}</small></p>")
-    parts.append(f"<p><small><i>{escape(NOTICE)}</i></small></p>")
+    parts.append(f"<p><small><i>{escape(notice())}</i></small></p>")
     return "\n".join(part for part in parts if part)
 
 
@@ -80,8 +86,9 @@ def diagnosis_sentence(document: Document) -> str:
     """The diagnosis with its confidence."""
     diagnosis = document["diagnosis"]
     if not diagnosis["label"]:
-        return "No diagnosis is suggested."
-    word = "Uncertain, first candidate" if diagnosis.get("uncertain") else "Suggested diagnosis"
+        return _("No diagnosis is suggested.")
+    is_uncertain = diagnosis.get("uncertain")
+    word = _("Uncertain, first candidate") if is_uncertain else _("Suggested diagnosis")
     return f"{word}: {diagnosis['label']} ({_percent(diagnosis['confidence'])})"
 
 
@@ -92,7 +99,7 @@ def alternatives_sentence(document: Document) -> str:
         for other in document["diagnosis"]["alternatives"][:3]
         if (other["confidence"] or 0) >= 0.01
     ]
-    return f"Also considered: {', '.join(others)}." if others else ""
+    return _("Also considered: {}.").format(", ".join(others)) if others else ""
 
 
 def finding_text(document: Document, number: int) -> str:
@@ -101,8 +108,11 @@ def finding_text(document: Document, number: int) -> str:
     if number < len(reported):
         return str(reported[number]["text"])
     finding = document["findings"][number]
-    word = "found" if finding["present"] else "not found"
-    return f"{finding['label']}: {word} (probability {_percent(finding['confidence'])})"
+    if finding["present"]:
+        text = _("{}: found (probability {})")
+    else:
+        text = _("{}: not found (probability {})")
+    return text.format(finding["label"], _percent(finding["confidence"]))
 
 
 def measurements(document: Document, number: int) -> list[tuple[str, str]]:
@@ -118,7 +128,7 @@ def measurements(document: Document, number: int) -> list[tuple[str, str]]:
     values = document["findings"][number]["measurements"]
     rows: list[tuple[str, str]] = []
     for name, value in values.items():
-        base, _, unit = name.rpartition("_")
+        base, _underscore, unit = name.rpartition("_")
         in_mm = any(f"{base}_{mm}" in values for mm in ("mm", "mm2"))
         in_ml = name == "volume_mm3" and "volume_ml" in values
         if value is not None and not (unit == "px" and in_mm) and not in_ml:
@@ -136,7 +146,7 @@ def votes(document: Document) -> dict[str, int]:
     answers = (document.get("samples") or {}).get("answers") or []
     if len(answers) < 2:
         return {}
-    counts = Counter(answer["diagnosis"] or "no diagnosis" for answer in answers)
+    counts = Counter(answer["diagnosis"] or _("no diagnosis") for answer in answers)
     return dict(counts.most_common())
 
 
@@ -145,8 +155,9 @@ def mask_candidates(document: Document) -> list[tuple[str, str]]:
     masks = (document.get("samples") or {}).get("masks") or []
     if len(masks) < 2:
         return []
+    text = _("{:,} px, expected IoU {}")
     return [
-        (mask["name"], f"{mask['area_px']:,} px, expected IoU {_percent(mask['estimated_iou'])}")
+        (mask["name"], text.format(mask["area_px"], _percent(mask["estimated_iou"])))
         for mask in masks
     ]
 
@@ -174,7 +185,7 @@ def _circumstances(document: Document) -> list[tuple[str, str]]:
     rows = []
     technique = (document.get("report") or {}).get("technique")
     if technique:
-        rows.append(("Technique", str(technique["text"])))
+        rows.append((_("Technique"), str(technique["text"])))
     elsewhere = {_plain(text) for text in document["warnings"]}
     limits = [str(text) for text in _section(document, "limitations")]
     told = [
@@ -183,7 +194,7 @@ def _circumstances(document: Document) -> list[tuple[str, str]]:
         if _plain(text) not in elsewhere and "not a medical device" not in text
     ]
     if told:
-        rows.append(("Limitations", " ".join(told)))
+        rows.append((_("Limitations"), " ".join(told)))
     return rows
 
 
@@ -200,14 +211,18 @@ def _votes_html(document: Document) -> str:
     ]
     parts = []
     if rows:
-        parts.append(f"<h4>Votes of {sum(counted.values())} answers</h4>{_table(rows)}")
+        parts.append(_heading(_votes_heading(counted)) + _table(rows))
     if masks := mask_candidates(document):
         rows = [
             f"<tr><td>{escape(name)}&nbsp;&nbsp;</td><td>{escape(value)}</td></tr>"
             for name, value in masks
         ]
-        parts.append(f"<h4>Combined from {len(masks)} masks</h4>{_table(rows)}")
+        parts.append(_heading(_("Combined from {} masks").format(len(masks))) + _table(rows))
     return "\n".join(parts)
+
+
+def _votes_heading(counted: Mapping[str, int]) -> str:
+    return _("Votes of {} answers").format(sum(counted.values()))
 
 
 def _bar(share: float) -> str:
@@ -222,11 +237,12 @@ def _warnings_html(document: Document) -> str:
         return ""
     items = "".join(f"<li>{escape(warning)}</li>" for warning in document["warnings"])
     style = f"style='color:{_WARNING}'"
-    return f"<p {style}><b>Please note</b></p><ul {style}>{items}</ul>"
+    heading = escape(_("Please note"))
+    return f"<p {style}><b>{heading}</b></p><ul {style}>{items}</ul>"
 
 
 def _findings_html(document: Document) -> str:
-    parts = ["<h4>Findings</h4>"]
+    parts = [_heading(_("Findings"))]
     for number, finding in enumerate(document["findings"]):
         parts.append(f"<p>{escape(finding_text(document, number))}</p>")
         rows = [
@@ -235,7 +251,7 @@ def _findings_html(document: Document) -> str:
         ]
         if rows and finding["present"]:
             parts.append(_table(rows))
-    return "\n".join(parts) if document["findings"] else "<p>Nothing was found.</p>"
+    return "\n".join(parts) if document["findings"] else _paragraph(_("Nothing was found."))
 
 
 def _key_slices_html(document: Document) -> str:
@@ -253,8 +269,8 @@ def _key_slices_html(document: Document) -> str:
         first, last = (
             f"<a href='{SLICE_LINK}{index}'>{rows[0]['axis']} = {index}</a>" for index in marked
         )
-        extent = f"<p>The finding reaches from {first} to {last}.</p>"
-    return f"<h4>Slices</h4>{extent}<p>Answered on:</p><ul>{items}</ul>"
+        extent = _paragraph(_("The finding reaches from {} to {}.")).format(first, last)
+    return _heading(_("Slices")) + extent + _paragraph(_("Answered on:")) + f"<ul>{items}</ul>"
 
 
 def _key_slice_sentence(row: Mapping[str, Any]) -> str:
@@ -262,7 +278,7 @@ def _key_slice_sentence(row: Mapping[str, Any]) -> str:
 
 
 def _key_slice_words(row: Mapping[str, Any]) -> str:
-    label = row["diagnosis"] or "no diagnosis"
+    label = row["diagnosis"] or _("no diagnosis")
     return f"{label} {_percent(row['confidence'])} ({row['reason']})"
 
 
@@ -272,8 +288,17 @@ def _reasoning_html(document: Document) -> str:
         f"<td>{escape(_claim_sentence(claim))}</td></tr>"
         for claim in claims(document)
     ]
-    reasoning = f"<h4>Reasoning</h4><p>{escape(document['reasoning'])}</p>"
-    return reasoning + (f"<p>Compared with the mask:</p>{_table(rows)}" if rows else "")
+    reasoning = _heading(_("Reasoning")) + _paragraph(document["reasoning"])
+    compared = _paragraph(_("Compared with the mask:")) + _table(rows)
+    return reasoning + (compared if rows else "")
+
+
+def _heading(text: str) -> str:
+    return f"<h4>{escape(text)}</h4>"
+
+
+def _paragraph(text: str) -> str:
+    return f"<p>{escape(text)}</p>"
 
 
 def _table(rows: list[str]) -> str:
@@ -287,8 +312,8 @@ def _claim_sentence(claim: Mapping[str, Any]) -> str:
 
 def _measurement(name: str, value: float) -> tuple[str, str]:
     if name in _SHARES:
-        return "share of the image", f"{value:.1%}"
-    base, _, unit = name.rpartition("_")
+        return _("share of the image"), f"{value:.1%}"
+    base, _underscore, unit = name.rpartition("_")
     if unit in _UNITS:
         return base.replace("_", " "), f"{_number(value)} {_UNITS[unit]}"
     return name.replace("_", " "), _number(value)
@@ -300,7 +325,7 @@ def _number(value: float) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.0%}"
+    return _("unknown") if value is None else f"{value:.0%}"
 
 
 def _one_line(text: str) -> str:
