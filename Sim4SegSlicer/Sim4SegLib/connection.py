@@ -121,7 +121,7 @@ class Connection:
         arguments = ["--model", settings.model, "--device", settings.device]
         if self._kept is None or (self._given is None and arguments != self._arguments):
             self.close()
-            self._kept = KeptService(self._given or self._service(arguments))
+            self._kept = KeptService(self._given or self._service(arguments), self._ending)
             self._arguments = arguments
         return self._kept
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from Sim4SegCore.errors import Sim4SegError
@@ -12,13 +13,19 @@ if TYPE_CHECKING:
     from Sim4SegCore.service.transport import Endpoint
 
 GRACE_S = 0.02
+ENDING_S = 10.0
 
 
 class KeptService:
     """Gives clients, until it is let go."""
 
-    def __init__(self, service: LocalService) -> None:
+    def __init__(self, service: LocalService, ending: Sequence[threading.Thread] = ()) -> None:
+        """
+        Args:
+            ending: of those before, see `let_go`; two models may not fit on one graphics card.
+        """
         self._service = service
+        self._ending = list(ending)
         self._is_let_go = threading.Event()
 
     @property
@@ -47,6 +54,8 @@ class KeptService:
         return thread
 
     def _endpoint(self) -> Endpoint:
+        for thread in self._ending:
+            thread.join(ENDING_S)
         self._check()
         endpoint = self._service.endpoint()
         if self._is_let_go.is_set():

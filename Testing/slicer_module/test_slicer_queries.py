@@ -223,7 +223,9 @@ def test_the_local_service_ends_with_the_connection(scene, slow_service):
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-def test_closing_does_not_wait_for_a_service_that_takes_its_time(scene, slow_service, monkeypatch):
+@pytest.fixture
+def lingering(slow_service, monkeypatch):
+    """A service that ends once the event is set."""
     may_end, stop = threading.Event(), slow_service.stop
 
     def linger():
@@ -231,7 +233,13 @@ def test_closing_does_not_wait_for_a_service_that_takes_its_time(scene, slow_ser
         stop()
 
     monkeypatch.setattr(slow_service, "stop", linger)
-    connection = Connection(slow_service)
+    yield slow_service, may_end
+    may_end.set()
+
+
+def test_closing_does_not_wait_for_a_service_that_takes_its_time(scene, lingering):
+    service, may_end = lingering
+    connection = Connection(service)
     asked = Queries(lambda: scene.mrml, connection, ManualTicker(), lambda: None)
     asked.wait(asked.start(QueryRequest(scan(scene), "?"), LOCAL))
     pid = connection.pid
@@ -240,7 +248,23 @@ def test_closing_does_not_wait_for_a_service_that_takes_its_time(scene, slow_ser
     assert not connection.wait_until_closed(0.01)
     may_end.set()
     assert connection.wait_until_closed(LIMIT_S)
-    assert slow_service.pid is None
+    assert service.pid is None
+
+
+def test_the_next_service_starts_when_the_one_before_has_ended(scene, lingering):
+    service, may_end = lingering
+    connection = Connection(service)
+    with connection.client(LOCAL) as client:
+        client.health()
+    before = service.pid
+    connection.close()
+    asked = Queries(lambda: scene.mrml, connection, ManualTicker(), lambda: None)
+    running = asked.start(QueryRequest(scan(scene), "?"), LOCAL)
+    running.poll(0.5)
+    assert service.pid == before and not running.is_over
+    may_end.set()
+    asked.wait(running)
+    assert service.pid not in (None, before)
 
 
 def test_a_service_that_was_let_go_is_not_started_again_by_what_still_asks_it(slow_service):
