@@ -76,6 +76,8 @@ class Sim4SegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             Dialogs(),
             Application(),
             RecentQueries(Settings()),
+            self.logic.makeFolderBatch,
+            QtTicker(),
             lambda: slicer.mrmlScene,
         )
         self.logic.changed = self.panel.queries_changed
@@ -88,6 +90,7 @@ class Sim4SegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
         self._take_parameters()
 
     def cleanup(self):
@@ -126,8 +129,13 @@ class Sim4SegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self._take_parameters()
 
-    def _take_parameters(self):
-        """The scene's parameters, bound to the widgets."""
+    def onSceneEndImport(self, caller, event):
+        """Slicer read the parameters before the nodes that they name were there."""
+        self._leave_parameters()
+        self._take_parameters(is_shown=self.parent.isEntered)
+
+    def _take_parameters(self, is_shown=True):
+        """The scene's parameters, bound to the widgets where those are seen."""
         is_new = self._parameters is None
         if is_new:
             self._parameters = self.logic.getParameterNode()
@@ -135,7 +143,7 @@ class Sim4SegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._parameters.inputVolume = image_looked_at(slicer.mrmlScene)
         if is_new:
             self.panel.set_parameters(self._parameters)
-        if self._tag is None:
+        if is_shown and self._tag is None:
             self._tag = self._parameters.connectGui(self.ui)
             self.panel.bind(self._parameters)
 
@@ -268,14 +276,7 @@ class Sim4SegLogic(ScriptedLoadableModuleLogic):
         Raises:
             Sim4SegError: if it does not finish.
         """
-        batch = FolderBatch(
-            Path(studies),
-            Path(output),
-            python_of_slicer(),
-            queries=Path(queries) if _is_csv(queries) else None,
-            query="" if _is_csv(queries) else queries,
-            settings=settings,
-        )
+        batch = self.makeFolderBatch(studies, queries, output, settings)
         batch.start()
         try:
             while not batch.is_over:
@@ -285,6 +286,19 @@ class Sim4SegLogic(ScriptedLoadableModuleLogic):
             return batch.finish() == 0
         finally:
             batch.cancel()
+
+    def makeFolderBatch(self, studies, queries, output, settings=None):
+        """What `processFolder` starts; the arguments are the same."""
+        is_csv = _is_csv(queries)
+        return FolderBatch(
+            Path(studies),
+            Path(output),
+            python_of_slicer(),
+            queries=Path(queries) if is_csv else None,
+            query="" if is_csv else queries,
+            settings=settings,
+            environment=self.connection.environment,
+        )
 
     def close(self):
         """End what runs, and the local service."""

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from Sim4SegCore.errors import Sim4SegError
 
+from .browsing import browse
 from .connection import Connection, ServiceSettings, describe
 from .devices import describe_devices
 from .errands import Errands
@@ -58,9 +59,9 @@ class AdvancedPanel:
         ui.testButton.clicked.connect(lambda *_: self.test_connection())
         ui.importModelButton.clicked.connect(lambda *_: self.import_model())
         ui.clearModelsButton.clicked.connect(lambda *_: self.clear_models())
-        self._browse(ui.modelBrowseButton, ui.modelLineEdit, self._model_folder)
-        self._browse(ui.certificateBrowseButton, ui.certificateLineEdit, self._certificate)
-        self._browse(ui.datasetBrowseButton, ui.datasetLineEdit, self._dataset_folder)
+        browse(ui.modelBrowseButton, ui.modelLineEdit, self._model_folder)
+        browse(ui.certificateBrowseButton, ui.certificateLineEdit, self._certificate)
+        browse(ui.datasetBrowseButton, ui.datasetLineEdit, self._dataset_folder)
         ui.advancedCollapsibleButton.contentsCollapsed.connect(self._collapsed)
 
     def update(self, is_busy: bool) -> None:
@@ -122,16 +123,6 @@ class AdvancedPanel:
 
     def _dataset_folder(self) -> str:
         return str(self._dialogs.choose_folder(_("Dataset folder")))
-
-    @staticmethod
-    def _browse(button: Any, line_edit: Any, choose: Callable[[], str]) -> None:
-        """Let a button fill a text field with a path."""
-
-        def chosen(*_: Any) -> None:
-            if path := choose():
-                line_edit.text = path
-
-        button.clicked.connect(chosen)
 
     def _collapsed(self, is_collapsed: bool) -> None:
         if not is_collapsed:

@@ -12,6 +12,8 @@ from slicer.i18n import tr as _
 from .advanced_panel import ERROR, AdvancedPanel
 from .answer_panel import AnswerPanel
 from .asking import Failed, Progressed
+from .batch import FolderBatch
+from .batch_panel import BatchPanel
 from .connection import Connection, ServiceSettings
 from .errands import Errands
 from .examples import QUERIES, add_sample
@@ -20,7 +22,7 @@ from .installer import Installer
 from .mode_box import ModeBox
 from .model_store import ModelStore
 from .progress_text import progress_text
-from .queries import SLICE, Listeners, Queries, QueryRequest, QueryResult
+from .queries import SLICE, Listeners, Queries, QueryRequest, QueryResult, Ticker
 from .query_box import QueryBox
 from .recent import RecentQueries
 from .service_watch import ServiceWatch
@@ -41,12 +43,15 @@ class Panel:
         dialogs: Any,
         application: Any,
         recent: RecentQueries,
+        make_batch: Callable[..., FolderBatch],
+        batch_ticker: Ticker,
         scene: Callable[[], Any],
     ) -> None:
         """
         Args:
             ui: the widgets of Sim4Seg.ui by name.
             dialogs, application: see `qt_parts`.
+            make_batch: from folder, query or queries, results and settings.
             scene: gives the application's scene.
         """
         self.ui = ui
@@ -78,6 +83,17 @@ class Panel:
             self._mode.offer,
             self._watch,
         )
+        self.batch = BatchPanel(
+            ui,
+            batch_ticker,
+            errands,
+            dialogs,
+            lambda studies, queries, output: make_batch(
+                studies, queries or self._query.text.strip(), output, self._settings()
+            ),
+            self._is_installed_for_batch,
+            lambda: self.update(),
+        )
         self._connect()
         self.update()
 
@@ -107,7 +123,8 @@ class Panel:
             box.enabled = is_slice
         self._hide_similarity_maps()
         self.answer.update()
-        self.advanced.update(is_busy)
+        self.advanced.update(is_busy or self.batch.is_running)
+        self.batch.update(is_busy)
 
     def queries_changed(self) -> None:
         """A query has begun or ended; the console's and other modules' are shown as well."""
@@ -154,6 +171,7 @@ class Panel:
 
     def close(self) -> None:
         """Hear of nothing any more."""
+        self.batch.close()
         self._errands.close()
 
     def _connect(self) -> None:
@@ -244,6 +262,15 @@ class Panel:
             return False
         self._installer.install(self._tell)
         return True
+
+    def _is_installed_for_batch(self) -> bool:
+        self._is_preparing = True
+        self.update()
+        try:
+            return self._is_installed()
+        finally:
+            self._is_preparing = False
+            self.update()
 
     def _tell(self, text: str) -> None:
         self.ui.statusLabel.text = html.escape(text)

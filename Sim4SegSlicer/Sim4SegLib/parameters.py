@@ -38,6 +38,7 @@ class Sim4SegParameterNode:
         seed: of sampled answers.
         serverUrl: empty is a private process on this machine.
         certificateFile: PEM file for servers whose certificate the system does not know.
+        batchFolder, batchQueries, batchOutput: images, CSV file of queries and results of a batch.
         datasetFolder: where accepted results are written as training records.
     """
 
@@ -59,4 +60,7 @@ class Sim4SegParameterNode:
     seed: Annotated[int, WithinRange(0, 2147483647)] = 0
     serverUrl: str = ""
     certificateFile: str = ""
+    batchFolder: str = ""
+    batchQueries: str = ""
+    batchOutput: str = ""
     datasetFolder: str = ""

@@ -50,10 +50,16 @@ def test_a_colour_image_can_be_picked(opened):
 def test_the_similarity_map_of_a_saved_scene_is_not_offered(opened, tmp_path):
     opened.volume()
     answered(opened, "Is there a mass?")
-    opened.widget.exit()
-    opened.ui.inputSelector.sortFilterProxyModel().hiddenNodeIDs = []
-    opened.widget.enter()
+    opened.scene.mrml.SetSaveToXMLString(1)
+    opened.scene.mrml.Commit()
+    saved = opened.scene.mrml.GetSceneXMLString()
+    opened.scene.mrml.Clear(1)
+    opened.scene.mrml.SetLoadFromXMLString(1)
+    opened.scene.mrml.SetSceneXMLString(saved)
+    opened.scene.mrml.Import()
+    assert opened.scene.mrml.GetFirstNodeByName("scan similarity") is not None
     assert offered(opened.ui.inputSelector) == ["scan"]
+    assert "Is there a mass?" in opened.ui.reportBrowser.plainText
 
 
 def test_a_query_is_typed_from_left_to_right(opened):

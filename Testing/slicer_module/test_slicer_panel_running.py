@@ -85,6 +85,21 @@ def test_a_query_of_the_console_is_seen_and_can_be_cancelled(opened):
     assert opened.ui.applyButton.enabled and not opened.ui.cancelButton.enabled
 
 
+def test_a_scene_that_is_added_during_a_query_does_not_disturb_it(opened):
+    opened.volume()
+    held(opened)
+    opened.widget.exit()
+    opened.parent.isEntered = False
+    opened.scene.mrml.SetLoadFromXMLString(1)
+    opened.scene.mrml.SetSceneXMLString("<MRML></MRML>")
+    opened.scene.mrml.Import()
+    opened.remote.is_held = False
+    opened.until_over()
+    opened.parent.isEntered = True
+    opened.widget.enter()
+    assert "Is there a mass?" in opened.ui.reportBrowser.plainText
+
+
 class Process:
     """The local service's process, which other settings end before they start another one."""
 
