@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from slicer.i18n import tr as _
 
@@ -21,12 +21,6 @@ TABLE = "results.csv"
 _COUNTED = re.compile(r"(\d+) of (\d+) queries")
 
 
-class MakeBatch(Protocol):
-    """Makes a batch that is not started yet; raises Sim4SegError if it cannot be done."""
-
-    def __call__(self, studies: str, queries: str, output: str) -> FolderBatch: ...
-
-
 class BatchPanel:
     """One batch at a time; nothing of it enters the scene."""
 
@@ -36,13 +30,14 @@ class BatchPanel:
         ticker: Ticker,
         errands: Errands,
         dialogs: Any,
-        make: MakeBatch,
+        make: Callable[[str, str, str], FolderBatch],
         is_installed: Callable[[], bool],
         changed: Callable[[], None],
     ) -> None:
         """
         Args:
             dialogs: see `qt_parts`.
+            make: from folder, CSV file of queries and results; raises Sim4SegError.
             is_installed: asks the user to install what is missing.
             changed: called when a batch has begun or ended.
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from slicer.i18n import tr as _
@@ -21,6 +22,7 @@ from .images import similarity_maps
 from .installer import Installer
 from .mode_box import ModeBox
 from .model_store import ModelStore
+from .permission import Permission
 from .progress_text import progress_text
 from .queries import SLICE, Listeners, Queries, QueryRequest, QueryResult, Ticker
 from .query_box import QueryBox
@@ -56,9 +58,7 @@ class Panel:
         """
         self.ui = ui
         self._queries = queries
-        self._installer = installer
         self._errands = errands
-        self._dialogs = dialogs
         self._application = application
         self._scene = scene
         self._parameters: Any = None
@@ -67,7 +67,7 @@ class Panel:
         self._view = ""
         self._is_preparing = False
         self._is_foreign = False
-        self._trusted_urls: set[str] = set()
+        self._permission = Permission(installer, dialogs, self._tell, self._show_error)
         self._watch = ServiceWatch(lambda: connection.pid)
         self.answer = AnswerPanel(ui, dialogs, application, scene, self._is_busy)
         self._query = QueryBox(ui, recent, lambda: self.update())
@@ -88,9 +88,7 @@ class Panel:
             batch_ticker,
             errands,
             dialogs,
-            lambda studies, queries, output: make_batch(
-                studies, queries or self._query.text.strip(), output, self._settings()
-            ),
+            lambda *chosen: self._wanted_batch(make_batch, *chosen),
             self._is_installed_for_batch,
             lambda: self.update(),
         )
@@ -200,10 +198,12 @@ class Panel:
     def _hide_similarity_maps(self) -> None:
         maps = [] if self._parameters is None else similarity_maps(self._scene())
         hidden = [node.GetID() for node in maps]
-        self.ui.inputSelector.sortFilterProxyModel().hiddenNodeIDs = hidden
+        offered = self.ui.inputSelector.sortFilterProxyModel()
+        if list(offered.hiddenNodeIDs) != hidden:
+            offered.hiddenNodeIDs = hidden
 
     def _ask(self, settings: ServiceSettings) -> None:
-        if not self._may_ask(settings):
+        if not self._permission.may_ask(settings):
             return
         # The scene may have been closed during a question or an installation.
         if (reason := self._reason_against_asking()) is not None:
@@ -241,33 +241,18 @@ class Panel:
             parameters.seed or None,
         )
 
-    def _may_ask(self, settings: ServiceSettings) -> bool:
-        """Packages are there, or the images may leave this computer."""
-        if settings.is_local:
-            return self._is_installed()
-        if settings.url in self._trusted_urls:
-            return True
-        question = _("The image you ask about will be sent to {}. Continue?").format(settings.url)
-        if not self._dialogs.agrees(question):
-            self._show_error(_("Nothing was sent."))
-            return False
-        self._trusted_urls.add(settings.url)
-        return True
-
-    def _is_installed(self) -> bool:
-        if not self._installer.missing():
-            return True
-        if not self._dialogs.agrees(self._installer.question()):
-            self._show_error(_("The packages were not installed; nothing was asked."))
-            return False
-        self._installer.install(self._tell)
-        return True
+    def _wanted_batch(
+        self, make: Callable[..., FolderBatch], studies: str, queries: str, output: str
+    ) -> FolderBatch:
+        # A text would be taken for the query itself.
+        asked = Path(queries) if queries else self._query.text.strip()
+        return make(studies, asked, output, self._settings())
 
     def _is_installed_for_batch(self) -> bool:
         self._is_preparing = True
         self.update()
         try:
-            return self._is_installed()
+            return self._permission.is_installed()
         finally:
             self._is_preparing = False
             self.update()

@@ -89,6 +89,13 @@ def test_without_a_table_of_queries_the_query_is_asked(opened, folder):
     assert "Is there a mass?" in folder.commands[0]
 
 
+def test_a_file_of_queries_is_no_query_whatever_its_name(opened, folder):
+    opened.ui.batchQueriesLineEdit.text = "/data/queries.txt"
+    opened.ui.batchStartButton.click()
+    until_over(opened)
+    assert "--queries" in folder.commands[0] and "--query" not in folder.commands[0]
+
+
 def test_a_folder_that_cannot_be_asked_says_why(opened, folder):
     opened.ui.batchFolderLineEdit.text = ""
     opened.ui.batchStartButton.click()
