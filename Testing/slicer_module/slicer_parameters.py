@@ -16,6 +16,8 @@ from mrml_scene import slicer
 from shibokensupport import feature
 
 TRUE_PROPERTY = 2
+# Else PySide reads the source of every module there is, which some of torch's answer with an error.
+feature._mod_uses_pyside = lambda module: False
 feature.set_selection(TRUE_PROPERTY, __name__)
 
 
