@@ -10,8 +10,10 @@ from torch import Tensor
 
 SMOOTHING_MM = 2.0
 MAX_SMOOTHING_SLICES = 2.0
+CONVINCING = 0.6
+"""A slice convinces by itself if it is at least this share as sure as the surest one."""
 FADING = 0.5
-"""Beyond convincing slices, the target is followed down to this share of the threshold."""
+"""Beyond convincing slices, the target is followed down to this share of that presence."""
 
 
 def smooth_along_stack(values: Tensor, is_seen: Tensor, slice_distance: float) -> Tensor:
@@ -39,20 +41,23 @@ def smooth_along_stack(values: Tensor, is_seen: Tensor, slice_distance: float) -
 def followed_slices(presence: Tensor, masks: Tensor, threshold: float) -> Tensor:
     """Slices that hold the target.
 
-    Convincing slices are taken; from each the mask is followed in both directions, as long as
-    the next slice's mask overlaps it and its presence is at least half convincing.
+    Convincing slices are taken, measured by the surest one: a threshold that keeps faint targets
+    of single images would take every slice of a volume with a plain one. From each the mask is
+    followed in both directions, as long as the next slice's mask overlaps it and its presence is
+    at least half convincing.
 
     Args:
         presence: (N,) probabilities.
         masks: bool (N, P, P).
-        threshold: from which a slice convinces by itself.
+        threshold: below which nothing convinces by itself, however sure the others are.
 
     Returns:
         bool (N,).
     """
     has_mask = masks.flatten(1).any(1)
-    taken = (presence >= threshold) & has_mask
-    may_follow = (presence >= FADING * threshold) & has_mask
+    convincing = max(threshold, CONVINCING * float(presence.max()))
+    taken = (presence >= convincing) & has_mask
+    may_follow = (presence >= FADING * convincing) & has_mask
     overlaps = (masks[1:] & masks[:-1]).flatten(1).any(1)
     for near, far in ((range(len(taken) - 1), 1), (range(len(taken) - 1, 0, -1), -1)):
         for number in near:

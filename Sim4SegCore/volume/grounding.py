@@ -1,7 +1,9 @@
 """Batches of slices, read by the LVLM or drawn by the segmenter, with a [SEG] state said elsewhere.
 
-Reading gives RVLS2M's similarity, for which the language model has to see the slice's image tokens;
-drawing takes it and needs the segmenter alone. The query is read on scouts, answered on key slices.
+Reading gives RVLS2M's similarity with that state, for which the language model has to see the
+slice's image tokens, and how present the target is by the [SEG] state that the slice itself says:
+one that was said where the target is sure finds it everywhere. Drawing takes the similarity and
+needs the segmenter alone.
 """
 
 from __future__ import annotations
@@ -34,11 +36,11 @@ class Scouted:
 
 @dataclass
 class Reading:
-    """What the LVLM says of a batch of slices to a given [SEG] state.
+    """What the LVLM says of a batch of slices.
 
     Attributes:
-        similarity: float32 (B, gh, gw) of [SEG] and image tokens.
-        presence_logits: float32 (B,).
+        similarity: float32 (B, gh, gw) of a given [SEG] state and the image tokens.
+        presence_logits: float32 (B,), by each slice's own [SEG] state.
     """
 
     similarity: Tensor
@@ -64,19 +66,19 @@ class SliceGrounder:
     def scout(self, numbers: Sequence[int]) -> Scouted:
         """Read the query on each of the slices."""
         with fast_precision(self.model.rvls2m.scale):
-            image_tokens, text_states = self._see(numbers, self._text_ids)
-            seg_states = text_states[:, self._seg_place]
+            image_tokens, seg_states = self._see(numbers)
             evidence = self.model.weigh(seg_states, image_tokens, self._frames(len(numbers)))
         return Scouted(seg_states.float().cpu(), evidence.presence_logits.cpu())
 
     @torch.inference_mode()
     def read(self, numbers: Sequence[int], seg_state: Tensor) -> Reading:
-        """What the LVLM says of slices, with one [SEG] state (D,) for all."""
+        """What the LVLM says of slices, and how they compare with a [SEG] state (D,)."""
         with fast_precision(self.model.rvls2m.scale):
-            image_tokens, _ = self._see(numbers, [])
-            states = self._expand(seg_state, len(numbers))
-            evidence = self.model.weigh(states, image_tokens, self._frames(len(numbers)))
-        return Reading(evidence.similarity.cpu(), evidence.presence_logits.cpu())
+            image_tokens, own_states = self._see(numbers)
+            evidence = self.model.weigh(own_states, image_tokens, self._frames(len(numbers)))
+            asked = self._expand(seg_state, len(numbers))
+            similarity = self.model.compare(asked, image_tokens)
+        return Reading(similarity.cpu(), evidence.presence_logits.cpu())
 
     @torch.inference_mode()
     def draw(self, numbers: Sequence[int], seg_state: Tensor, similarity: Tensor) -> Tensor:
@@ -98,15 +100,16 @@ class SliceGrounder:
             )
         return drawing.mask_logits[:, 0].half().cpu()
 
-    def _see(self, numbers: Sequence[int], text_ids: list[int]) -> tuple[ImageTokens, Tensor]:
-        """The LVLM's image tokens of slices, and its states (B, T, D) of the text after them."""
+    def _see(self, numbers: Sequence[int]) -> tuple[ImageTokens, Tensor]:
+        """The LVLM's image tokens of slices, and the [SEG] states (B, D) that it says on them."""
         lvlm = self.model.lvlm
         vision = lvlm.see(self.pictures.framed(numbers, self.lvlm_frame).to(self.model.device))
         prefix = lvlm.prefix_ids(vision)
-        ids = torch.tensor([prefix + text_ids], device=self.model.device)
+        ids = torch.tensor([prefix + self._text_ids], device=self.model.device)
         states, _ = lvlm.hidden_states(ids.expand(len(numbers), -1), vision)
         image_states = states[:, len(prefix) - vision.token_count : len(prefix)]
-        return self.model.image_tokens(vision, image_states), states[:, len(prefix) :]
+        seg_states = states[:, len(prefix) + self._seg_place]
+        return self.model.image_tokens(vision, image_states), seg_states
 
     def _expand(self, seg_state: Tensor, count: int) -> Tensor:
         weight = self.model.rvls2m.scale

@@ -13,6 +13,7 @@ from Sim4SegCore.modeling.answer import PromptStyle
 from Sim4SegCore.progress import StopAndKeepError
 from Sim4SegCore.volume import SliceOptions, VolumeCase
 from Sim4SegCore.volume.grounding import SliceGrounder
+from Sim4SegCore.volume.slices import SlicePictures
 
 QUERY = "Is there a polyp? Segment it."
 EAGER = {"presence_threshold": 0.1, "mask_threshold": 0.49}
@@ -166,6 +167,21 @@ def test_thin_slices_are_all_drawn_but_not_all_read(predictor, monkeypatch, dist
     assert drawn == list(range(24))
     assert len(read) == len(set(read)) and len(read) <= most
     assert all(score.presence is not None for score in result.slices)
+
+
+def test_presence_of_a_slice_is_what_it_says_when_it_is_asked_alone(predictor):
+    voxels = np.random.default_rng(1).integers(0, 900, (5, 24, 24)).astype(np.int16)
+    voxels[3] //= 4
+    geometry = Geometry((1.0, 1.0, 6.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    case = VolumeCase(voxels, geometry, modality="MR")
+    result = predictor.segment_volume(case, QUERY)
+    pictures = SlicePictures(case, result.view, result.window)
+    scores = {score.index: score for score in result.slices}
+    for number in range(len(pictures)):
+        score = scores[result.view.index(number)]
+        alone = predictor.segment(pictures.case(number), QUERY)
+        assert score.presence == pytest.approx(alone.findings[0].confidence, abs=2e-3)
+        assert not score.is_interpolated
 
 
 # ------------------------------------------------------------------- progress, cancel, memory

@@ -114,6 +114,14 @@ def test_presence_without_a_mask_and_a_mask_without_presence_are_nothing():
     assert not followed_slices(torch.tensor([0.4, 0.4]), squares(1, 1), 0.5).any()
 
 
+def test_a_slice_is_measured_by_the_surest_one():
+    presence = torch.tensor([0.95, 0.2, 0.4, 0.95])
+    apart = followed_slices(presence, squares(0, 6, 0, 6), threshold=0.1)
+    assert apart.tolist() == [True, False, False, True]
+    faint = followed_slices(presence[1:3], squares(0, 0), threshold=0.1)
+    assert faint.tolist() == [True, True]
+
+
 # ------------------------------------------------------------------------------- cleaning
 
 
