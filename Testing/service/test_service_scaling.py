@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from documents import numbers_in, without_numbers
 from fakes import FakePredictor, picture
 
 from Sim4SegCore.output import result_to_dict
@@ -77,21 +78,6 @@ def test_numbers_that_cannot_be_are_refused_by_name(serve, wrong):
     assert problem["code"] == "invalid"
     assert problem["detail"].startswith(f"{next(iter(wrong))}: ")
     assert problem["action"]
-
-
-def numbers_in(values):
-    if isinstance(values, dict | list):
-        parts = values.values() if isinstance(values, dict) else values
-        return [number for part in parts for number in numbers_in(part)]
-    return [values] if isinstance(values, int | float) else []
-
-
-def without_numbers(values):
-    if isinstance(values, dict):
-        return {key: without_numbers(value) for key, value in values.items()}
-    if isinstance(values, list):
-        return [without_numbers(value) for value in values]
-    return None if isinstance(values, int | float) else values
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from documents import numbers_in, without_numbers
 from fakes import FakePredictor, picture, scan
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -251,6 +252,7 @@ def test_the_embedded_model_segments_a_volume_as_in_the_direct_call(embedded, tm
         )
     document, wanted = dict(answer.document), volume_result_to_dict(expected)
     assert document.pop("timing").keys() == wanted.pop("timing").keys()
-    assert document == wanted
+    assert without_numbers(document) == without_numbers(wanted)
+    assert numbers_in(document) == pytest.approx(numbers_in(wanted), abs=5e-6, rel=1e-5)
     assert np.array_equal(answer.masks[0], expected.mask)
     assert stages & {"load", "mask", "answer"}
