@@ -29,8 +29,9 @@ from .region import corners_of
 SLICE = "slice"
 GONE = "the volume was removed or the scene was closed during the query; nothing was added"
 UNEXPECTED = "the answer could not be added to the scene; nothing was added, ask again"
-TICK_MS = 50
+TICK_MS = 30
 POLL_S = 0.02
+"""A query's thread runs while the main thread waits for its news; the window has the rest."""
 
 
 class Ticker(Protocol):

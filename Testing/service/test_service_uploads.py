@@ -24,7 +24,7 @@ from Sim4SegCore.service.uploads import PrivateFolder
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(client_module, "PART_BYTES", 50_000)
+    monkeypatch.setattr(client_module, "LOCAL_PART_BYTES", 50_000)
 
 
 def volume():
