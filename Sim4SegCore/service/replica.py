@@ -17,12 +17,12 @@ from typing import Any
 
 from ..case import Case, Result
 from ..errors import Sim4SegError
+from ..out_of_memory import is_out_of_memory
 from ..progress import Step
 from ..scaling_config import ScalingConfig
 from ..volume import SliceOptions, VolumeCase, VolumeResult
 from .caching import ByteCache, bytes_within
 from .models import Load, ModelShelf, Predictor
-from .out_of_memory import is_out_of_memory
 
 HEARTBEAT_S = 0.2
 
