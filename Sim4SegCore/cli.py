@@ -7,7 +7,6 @@ line on stderr and exit code 2.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 import textwrap
@@ -151,9 +150,7 @@ def _segment(options: argparse.Namespace) -> None:
 
 def _scaling(options: argparse.Namespace, default: ScalingConfig) -> ScalingConfig | None:
     """What the user asked for on top of a default; None if nothing."""
-    asked = {name: getattr(options, name) for name in volumes.SCALING}
-    asked = {name: value for name, value in asked.items() if value is not None}
-    return dataclasses.replace(default, **asked) if asked else None
+    return default.asked({name: getattr(options, name) for name in volumes.SCALING})
 
 
 def _segment_volume(options: argparse.Namespace, query: Query) -> None:

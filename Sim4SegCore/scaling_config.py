@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 from .errors import Sim4SegError
 
@@ -54,6 +55,18 @@ class ScalingConfig:
             raise Sim4SegError(
                 f"temperature is {self.temperature}; give at least {SMALLEST_TEMPERATURE}"
             )
+
+    def asked(self, values: Mapping[str, Any]) -> ScalingConfig | None:
+        """These settings with what somebody asks for on top; None if that is nothing.
+
+        Args:
+            values: by field; None is not asked for.
+
+        Raises:
+            Sim4SegError: if a value is out of range.
+        """
+        given = {name: value for name, value in values.items() if value is not None}
+        return replace(self, **given) if given else None
 
 
 @dataclass(frozen=True)

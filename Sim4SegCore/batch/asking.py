@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 from ..errors import Sim4SegError
 from ..scaling_config import ScalingConfig
@@ -38,10 +37,11 @@ class Asking:
         if self.mode not in ALL_MODES:
             raise Sim4SegError(f"unknown mode '{self.mode}'; use {', '.join(ALL_MODES)}")
         self.scaling(ScalingConfig())
-        for name in self._asked_scaling() if self.is_about_volumes else ():
-            raise Sim4SegError(
-                f"--{name} is about single images; leave it out with --mode {self.mode}"
-            )
+        for name in _SCALING if self.is_about_volumes else ():
+            if getattr(self, name) is not None:
+                raise Sim4SegError(
+                    f"--{name} is about single images; leave it out with --mode {self.mode}"
+                )
 
     @property
     def is_about_volumes(self) -> bool:
@@ -63,12 +63,7 @@ class Asking:
 
     def scaling(self, default: ScalingConfig) -> ScalingConfig | None:
         """What is asked for on top of a default; None if nothing."""
-        asked = self._asked_scaling()
-        return dataclasses.replace(default, **asked) if asked else None
-
-    def _asked_scaling(self) -> dict[str, Any]:
-        asked = {name: getattr(self, name) for name in _SCALING}
-        return {name: value for name, value in asked.items() if value is not None}
+        return default.asked({name: getattr(self, name) for name in _SCALING})
 
 
 USUAL = Asking()

@@ -160,21 +160,15 @@ class Drawing:
 
 
 @dataclass
-class Grounding:
+class Grounding(Drawing):
     """What the [SEG] state means in the image.
 
     Attributes:
-        mask_logits: (B, 1 + multimask, P, P) in SAM's frame.
-        iou: (B, 1 + multimask) estimated by the decoder.
-        prompt: RVLS2M's.
         presence_logits: (B,), the target is in the image.
         diagnosis_logits: (B, labels) of the diagnosis head.
         detail_logits: (B,), the target is thin and wants tiles.
     """
 
-    mask_logits: Tensor
-    iou: Tensor
-    prompt: MaskPrompt
     presence_logits: Tensor
     diagnosis_logits: Tensor
     detail_logits: Tensor

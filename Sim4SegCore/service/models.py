@@ -45,6 +45,11 @@ class Predictor(Protocol):
     ) -> VolumeResult: ...
 
 
+def place_of(predictor: Predictor) -> str:
+    """The device of its model; empty where that is somewhere else."""
+    return str(getattr(getattr(predictor, "model", None), "device", ""))
+
+
 Load = Callable[[str | None, str], Predictor]
 """(folder, hub id or None for the embedded one; device) to a predictor."""
 

@@ -6,8 +6,6 @@ fields stand in `protocol.JobRequest` and in _FIELDS.
 
 from __future__ import annotations
 
-import dataclasses
-
 from ..scaling_config import ScalingConfig
 from ..volume import SliceOptions
 from .images import StoredImage
@@ -41,9 +39,7 @@ def mode_of(request: JobRequest) -> Mode:
 
 def scaling(request: JobRequest, default: ScalingConfig) -> ScalingConfig | None:
     """What a job asks for on top of the model's own; None if nothing."""
-    asked = {name: getattr(request, name) for name in _SCALING}
-    asked = {name: value for name, value in asked.items() if value is not None}
-    return dataclasses.replace(default, **asked) if asked else None
+    return default.asked({name: getattr(request, name) for name in _SCALING})
 
 
 def check(request: JobRequest, image: StoredImage) -> None:

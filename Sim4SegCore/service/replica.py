@@ -22,7 +22,7 @@ from ..progress import Step
 from ..scaling_config import ScalingConfig
 from ..volume import SliceOptions, VolumeCase, VolumeResult
 from .caching import ByteCache, bytes_within
-from .models import Load, ModelShelf, Predictor
+from .models import Load, ModelShelf, Predictor, place_of
 
 HEARTBEAT_S = 0.2
 
@@ -142,7 +142,7 @@ class Replica:
     def _answer(self, asked: Asked, say: Callable[[Message], None]) -> Reply | None:
         try:
             predictor = self._predictor(asked.source)
-            place = _place(predictor)
+            place = place_of(predictor)
             predictor.progress = say
             try:
                 if isinstance(asked.case, VolumeCase):
@@ -151,7 +151,7 @@ class Replica:
             finally:
                 predictor.progress = _ignore
                 predictor.encoded = None
-                if _place(predictor) != place:
+                if place_of(predictor) != place:
                     # It fell back to the CPU, where what was encoded on the GPU is of no use; the
                     # next query finds out whether the GPU has room again.
                     self._encoded.clear()
@@ -181,10 +181,6 @@ class Replica:
 
 def _name(source: str | None) -> str:
     return source or "embedded"
-
-
-def _place(predictor: Predictor) -> str:
-    return str(getattr(getattr(predictor, "model", None), "device", ""))
 
 
 def _ask_volume(predictor: Predictor, volume: VolumeCase, asked: Asked) -> VolumeReply:

@@ -18,7 +18,7 @@ from .caching import ByteCache, bytes_within
 from .config import ServiceLimits
 from .images import StoredImage
 from .jobs import Job, JobBoard, JobEndedError
-from .models import Load, ModelCatalog, ModelShelf, Predictor
+from .models import Load, ModelCatalog, ModelShelf, Predictor, place_of
 from .modes import VOLUMETRIC, mode_of, scaling, volume_options
 from .problems import ServiceProblemError, described, problem
 from .protocol import DeviceStatus, Mode, ModelStatus
@@ -211,7 +211,7 @@ class DeviceWorker:
             raise JobEndedError
         predictor = self._predictor(job)
         self._board.check(job)
-        place = _place(predictor)
+        place = place_of(predictor)
 
         def report(step: Step) -> None:
             self._board.report(job, step.stage, step.fraction, step.mask)
@@ -222,7 +222,7 @@ class DeviceWorker:
         finally:
             predictor.progress = _ignore
             predictor.encoded = None
-            if _place(predictor) != place:
+            if place_of(predictor) != place:
                 self._replace(job.model)
         self._board.check(job)
         self._board.finish(job, result_message(job, result))
@@ -274,10 +274,6 @@ def _slices(job: Job) -> int:
 
 def _ignore(step: Step) -> None:
     """Nobody listens between jobs."""
-
-
-def _place(predictor: Predictor) -> str:
-    return str(getattr(getattr(predictor, "model", None), "device", ""))
 
 
 def _out_of_memory(device: str) -> Any:

@@ -27,16 +27,6 @@ if TYPE_CHECKING:
 Prepare: TypeAlias = "Callable[[Any, NDArray[Any]], PreparedAnswer]"
 """Makes a `RemoteAnswer` about voxels ready for the scene; called on the query's thread."""
 
-STAGES = {
-    "start": "Starting the service",
-    "upload": "Sending the image",
-    "queued": "Waiting for others",
-    "load": "Loading the model",
-    "encode": "Looking at the image",
-    "answer": "Writing the answer",
-    "mask": "Drawing the mask",
-}
-
 
 @dataclass(frozen=True)
 class Question:
@@ -71,7 +61,7 @@ class Progressed:
     """A sign of life.
 
     Attributes:
-        stage: a key of STAGES, or a newer service's own word.
+        stage: as the service says; `progress_text` has the user's words.
         fraction: of the query, 0..1.
         remaining_s: None if unknown.
     """

@@ -8,13 +8,14 @@ from .nodes import nodes_of_class
 
 IMAGES = ("vtkMRMLScalarVolumeNode", "vtkMRMLVectorVolumeNode")
 """Grey and coloured ones; classes derived from them, such as label maps, are none."""
-_SIMILARITY = "Sim4Seg.Similarity"
+SIMILARITY = "Sim4Seg.Similarity"
+"""Attribute of the module's own maps."""
 
 
 def similarity_maps(scene: Any) -> list[Any]:
     """What the module itself laid over images."""
     nodes = nodes_of_class(scene, "vtkMRMLScalarVolumeNode")
-    return [node for node in nodes if node.GetAttribute(_SIMILARITY) is not None]
+    return [node for node in nodes if node.GetAttribute(SIMILARITY) is not None]
 
 
 def image_looked_at(scene: Any) -> Any | None:
@@ -33,6 +34,6 @@ def _is_image(node: Any) -> bool:
     return (
         node is not None
         and node.GetClassName() in IMAGES
-        and node.GetAttribute(_SIMILARITY) is None
+        and node.GetAttribute(SIMILARITY) is None
         and not node.GetHideFromEditors()
     )

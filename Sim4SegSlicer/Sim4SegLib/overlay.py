@@ -9,13 +9,13 @@ import vtk
 from numpy.typing import NDArray
 from vtk.util.numpy_support import numpy_to_vtk
 
+from .images import SIMILARITY
 from .nodes import add_display, new_node, nodes_of_class, put_beside
 from .planes import Matrix
 from .volumes import SourceImage, matrix_of, moved
 
 COLOURS = "vtkMRMLColorTableNodeFileInferno.txt"
 _FAINT = 0.05
-_MARK = "Sim4Seg.Similarity"
 _BEFORE_ROLE = "Sim4Seg.ForegroundBefore"
 _OPACITY_BEFORE = "Sim4Seg.ForegroundOpacityBefore"
 
@@ -33,7 +33,7 @@ def add_similarity(
         vtkMRMLScalarVolumeNode, not shown yet; see `show_similarity`.
     """
     node = new_node(scene, "vtkMRMLScalarVolumeNode", f"{volume_node.GetName()} similarity")
-    node.SetAttribute(_MARK, "1")
+    node.SetAttribute(SIMILARITY, "1")
     node.SetAndObserveImageData(_image(similarity))
     node.SetIJKToRASMatrix(matrix_of(_place(image, first)))
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
@@ -75,7 +75,7 @@ def _is_laid_over(scene: Any, composite: Any) -> bool:
     shown = scene.GetNodeByID(composite.GetForegroundVolumeID() or "")
     if shown is None:
         return composite.GetAttribute(_OPACITY_BEFORE) is not None
-    return shown.GetAttribute(_MARK) is not None
+    return shown.GetAttribute(SIMILARITY) is not None
 
 
 def _remember_foreground(composite: Any) -> None:

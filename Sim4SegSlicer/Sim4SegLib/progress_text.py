@@ -14,7 +14,7 @@ def progress_text(stage: str, remaining_s: float | None) -> str:
 
 
 def stage_text(stage: str) -> str:
-    """A key of `asking.STAGES` for the user; a newer service's own word as it is."""
+    """A service's stage for the user; a newer service's own word as it is."""
     texts = {
         "start": _("Starting the service"),
         "upload": _("Sending the image"),

@@ -8,10 +8,19 @@ import types
 import opened_panel
 import slicer_qt
 from mrml_scene import document
-from Sim4SegLib.asking import STAGES
 
 slicer_qt.with_properties(__name__)
 opened = opened_panel.opened
+
+STAGES = {
+    "start": "Starting the service",
+    "upload": "Sending the image",
+    "queued": "Waiting for others",
+    "load": "Loading the model",
+    "encode": "Looking at the image",
+    "answer": "Writing the answer",
+    "mask": "Drawing the mask",
+}
 
 
 def test_every_translated_text_stands_in_the_code():
