@@ -36,6 +36,7 @@ class Batch:
         token_weights: (B, T) weight of predicting each of `text_ids`; 0 is not taught.
         mask: (B, 1, P, P) in 0..1, SAM's frame.
         mask_known: bool (B,).
+        target: (B,) index among the targets that are taught.
         present: (B,) 0 or 1.
         detail: (B,) 0 or 1.
         diagnosis: (B,) index among the model's labels, or IGNORED.
@@ -53,6 +54,7 @@ class Batch:
     token_weights: Tensor
     mask: Tensor
     mask_known: Tensor
+    target: Tensor
     present: Tensor
     detail: Tensor
     diagnosis: Tensor
@@ -136,7 +138,11 @@ def plain_batches(
 
     Records are spread evenly over the split; each process gets its part of every batch.
     """
-    known = [record for record in records if record.diagnosis in {None, *maker.labels}]
+    known = [
+        record
+        for record in records
+        if record.diagnosis in {None, *maker.labels} and record.questions[0] in maker.targets
+    ]
     count = min(len(known), config.validation.batches * config.batch_size)
     count -= count % world.size
     chosen = [known[n * len(known) // count] for n in range(count)][world.rank :: world.size]
@@ -173,6 +179,7 @@ def collate(samples: list[Sample], maker: SampleMaker) -> Batch:
         token_weights=torch.tensor([_pad(s.weights, length, 0.0) for s in samples]),
         mask=torch.from_numpy(np.stack([s.mask for s in samples]))[:, None].float() / 255,
         mask_known=torch.tensor([s.mask_known for s in samples]),
+        target=torch.tensor([s.target for s in samples]),
         present=torch.tensor([float(s.present) for s in samples]),
         detail=torch.tensor([float(s.detail) for s in samples]),
         diagnosis=torch.tensor([s.diagnosis for s in samples]),

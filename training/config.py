@@ -26,6 +26,7 @@ class LossWeights:
     detail: float = 0.2
     diagnosis: float = 0.5
     diagnosis_tokens: float = 4.0
+    target: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class SamplingConfig:
         promptless: fraction of samples whose masks are drawn without RVLS2M's prompt. The LVLM
             knows its training images, so that a segmenter which always has the prompt learns to
             trust it and not to look.
+        degraded: fraction of the views that lose quality by compression, shrinking or blur.
         tilt: degrees; views are rotated by up to so many, chest films by a third of it.
         zoom_views: fraction of the others in which SAM sees a part of what the LVLM sees, as
             when a mask is drawn again from near.
@@ -69,6 +71,7 @@ class SamplingConfig:
     detail_views: float = 0.75
     zoom_views: float = 0.0
     promptless: float = 0.0
+    degraded: float = 0.0
     tilt: float = 0.0
 
 

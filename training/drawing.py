@@ -33,6 +33,7 @@ from .m3ds.convert import slug
 from .m3ds.staging import staged_folder
 from .records import Record, data_folder, read_training_records
 from .samples import PLAIN, SampleMaker
+from .target_directions import taught_targets
 from .views import ImageStore
 from .words import WordMaker
 
@@ -99,9 +100,9 @@ def _logits(
     """Each record with the logits (H, W) of its mask."""
     store = ImageStore(folder, cache_gib=0.0)
     labels = {label: n for n, label in enumerate(model.config.diagnoses)}
-    maker = SampleMaker(
-        config, store, model.lvlm, labels, PLAIN, WordMaker(config, model.lvlm, varied=False)
-    )
+    targets = {target: n for n, target in enumerate(taught_targets(records))}
+    words = WordMaker(config, model.lvlm, varied=False)
+    maker = SampleMaker(config, store, model.lvlm, labels, targets, PLAIN, words)
     for start in tqdm(range(0, len(records), BATCH), unit="batch", mininterval=10):
         part = records[start : start + BATCH]
         samples = [maker.make(r, r.asked, False, random.Random(r.id)) for r in part]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -136,11 +137,22 @@ def add_metrics(checkpoint: Path, split: str, table: Sequence[SetMetrics]) -> No
     temporary.replace(path)
 
 
-def _command(config: TrainingConfig) -> str:
-    train = "python training/run.py train --config training/configs/"
-    if not config.trained_parts:
-        return f"{train}embedded.yaml"
-    return f"{train}embedded.yaml, then {train}segmenter.yaml initial=CHECKPOINT"
+def _command(initial: str | None, arguments: Sequence[str]) -> str:
+    """How the weights came to be: the command of the checkpoint that a run began with, and its own.
+
+    Args:
+        initial: that checkpoint; None for a run from scratch.
+        arguments: the run's command line, of which what a reader's own run shares is told.
+    """
+    after = dict(itertools.pairwise(arguments))
+    own = "python training/run.py train"
+    if "--config" in after:
+        own += f" --config {after['--config']}"
+    if initial is None:
+        return own
+    card = Path(initial) / CARD_FILE
+    before = json.loads(card.read_text(encoding="utf-8")) if card.is_file() else {}
+    return f"{before.get('command', 'a checkpoint')}, then {own} initial=CHECKPOINT"
 
 
 def _card(
@@ -158,7 +170,8 @@ def _card(
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": step,
         "images_seen": step * config.batch_size,
-        "command": _command(config),
+        "command": _command(config.initial, environment["command"]),
+        "trained_on": environment["gpu"] or f"CPU ({environment['processor']})",
         "revision": environment["revision"],
         "torch": environment["torch"],
         "exported": timestamp(),

@@ -32,6 +32,7 @@ from .parallel import World, collect_gradients_only, spread
 from .reasoning import WrittenReasoning
 from .records import Record, data_folder, read_records, read_training_records
 from .samples import PLAIN, SampleMaker, Variation
+from .target_directions import directions, taught_targets
 from .views import ImageStore
 from .words import WordMaker
 
@@ -68,6 +69,7 @@ class Trainer:
         self.config = config
         self.output = Path(config.output)
         self.world = World.join(config.device)
+        torch.backends.cudnn.benchmark = True  # views have one size
         folder = data_folder(config.data)
         records, _ = split_calibration(
             read_training_records(folder, config.more_data, config.drawn_masks),
@@ -86,7 +88,15 @@ class Trainer:
         words = WordMaker(
             config, self.model.lvlm, reasoning=WrittenReasoning.read(config.reasoning, records)
         )
-        variation = Variation(config.sampling.geometry, promptless=config.sampling.promptless)
+        variation = Variation(
+            config.sampling.geometry,
+            promptless=config.sampling.promptless,
+            degraded=config.sampling.degraded,
+        )
+        self.targets = taught_targets(records)
+        self.target_directions = directions(self.targets, self.model.config.segmenter.embed_dim).to(
+            self.world.device
+        )
         varied = self._maker(store, variation, words, embeddings)
         self.dataset = BatchDataset(config, records, varied, self.world)
         self._validation = self._validation_batches(folder, store) if self._looks else []
@@ -98,6 +108,7 @@ class Trainer:
             _parameter_groups(self.model, config.optimizer.weight_decay),
             lr=config.optimizer.learning_rate,
             betas=config.optimizer.betas,
+            fused=self.world.device.type == "cuda",
         )
         self.step = 0
         self.best_loss: float | None = None
@@ -117,8 +128,9 @@ class Trainer:
         embeddings: EmbeddingCache | None = None,
     ) -> SampleMaker:
         labels = {label: n for n, label in enumerate(self.model.config.diagnoses)}
+        targets = {target: n for n, target in enumerate(self.targets)}
         return SampleMaker(
-            self.config, store, self.model.lvlm, labels, variation, words, embeddings
+            self.config, store, self.model.lvlm, labels, targets, variation, words, embeddings
         )
 
     def _cached_embeddings(
@@ -230,7 +242,9 @@ class Trainer:
         totals: dict[str, Tensor] = {}
         for number, batch in enumerate(batches):
             with collect_gradients_only(self.forward, number == len(batches) - 1):
-                loss, terms = total_loss(self._predict(batch), batch, self.config.loss, counts)
+                loss, terms = total_loss(
+                    self._predict(batch), batch, self.config.loss, counts, self.target_directions
+                )
                 if learn:
                     # DDP and FSDP average over processes what is here a sum.
                     (loss * self.world.size).backward()

@@ -4,7 +4,8 @@ The paper trains text cross-entropy, mask BCE and Dice. Added: presence (is the 
 all), the decoder's estimate of its own IoU, SAM's best-of-three for its multimask outputs, and
 BCE on the similarity map itself, so that [SEG] and the image tokens meet early in training; and
 the diagnosis head's cross-entropy, which teaches the image encoder what the language model has
-to tell long before its own attention does.
+to tell long before its own attention does; and the direction of the [SEG] embedding, which
+teaches it to mean the target that was asked for (see `target_directions`).
 
 Every term is a sum over this micro-batch, divided by a count over the whole batch: added up over
 micro-batches and processes, it is the mean over the batch, however that was cut.
@@ -24,6 +25,7 @@ from Sim4SegCore.modeling.sim4seg import TeacherForced
 from .batches import Batch
 from .config import LossWeights
 from .samples import IGNORED
+from .target_directions import direction_loss
 
 
 @dataclass
@@ -66,12 +68,17 @@ def _with_finding(batch: Batch) -> Tensor:
 
 
 def total_loss(
-    output: TeacherForced, batch: Batch, weights: LossWeights, counts: Counts
+    output: TeacherForced,
+    batch: Batch,
+    weights: LossWeights,
+    counts: Counts,
+    target_directions: Tensor,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum of all terms, and each term unweighted for the log.
 
     Args:
         counts: of the whole batch that this micro-batch belongs to.
+        target_directions: (N, C) of the targets that are taught.
     """
     divisor = counts.divisors()
     terms = _mask_terms(output, batch, divisor)
@@ -87,6 +94,10 @@ def total_loss(
         )
     terms["text"] = (
         text_loss(output.token_logits, batch.text_ids, batch.token_weights) / divisor["tokens"]
+    )
+    embeddings = output.grounding.seg_embedding
+    terms["target"] = (
+        direction_loss(embeddings, batch.target, target_directions) / divisor["samples"]
     )
     presence = F.binary_cross_entropy_with_logits(
         output.grounding.presence_logits, batch.present, reduction="sum"

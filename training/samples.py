@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from Sim4SegCore.modeling.answer import SEG_TOKEN, UNKNOWN_DIAGNOSIS
 from Sim4SegCore.modeling.lvlm import LVLM
 
 from .config import TrainingConfig
+from .degrading import Degradation
 from .embeddings import EmbeddingCache
 from .records import Record
 from .targets import PLURAL_TARGETS
@@ -47,11 +48,13 @@ class Variation:
         geometry: turns, flips and windows.
         colour: intensities.
         promptless: fraction of samples whose masks are drawn without RVLS2M's prompt.
+        degraded: fraction of samples whose views lose quality.
     """
 
     geometry: bool = True
     colour: bool = True
     promptless: float = 0.0
+    degraded: float = 0.0
 
 
 PLAIN = Variation(geometry=False, colour=False)
@@ -66,6 +69,7 @@ class Sample:
         sam_image: uint8 (S', S', 3); None where SAM sees the LVLM's pixels or `sam_embedding`.
         sam_embedding: (C, h, w) from a cache.
         mask: uint8 (P, P), 0 to 255, in SAM's frame.
+        target: index among the targets that are taught.
         weights: of predicting each of `ids`; 0 is not taught.
         seg_position: index of [SEG] in `ids`.
         diagnosis: index among the model's labels, or IGNORED.
@@ -80,6 +84,7 @@ class Sample:
     sam_frame: Frame
     mask: Pixels
     mask_known: bool
+    target: int
     present: bool
     detail: bool
     ids: list[int]
@@ -108,6 +113,7 @@ class SampleMaker:
         store: ImageStore,
         lvlm: LVLM,
         labels: Mapping[str, int],
+        targets: Mapping[str, int],
         variation: Variation,
         words: WordMaker,
         embeddings: EmbeddingCache | None = None,
@@ -116,6 +122,7 @@ class SampleMaker:
         self.store = store
         self.lvlm = lvlm
         self.labels = labels
+        self.targets = targets
         self.variation = variation
         self.embeddings = embeddings
         self.words = words
@@ -158,6 +165,7 @@ class SampleMaker:
             sam_frame=views.sam_frame,
             mask=mask,
             mask_known=mismatched or views.mask is not None or not record.is_present(target),
+            target=self.targets[target],
             present=present,
             detail=detail and present,
             ids=ids,
@@ -198,19 +206,30 @@ class SampleMaker:
         self, record: Record, views: _Views, rng: random.Random
     ) -> tuple[Pixels, Pixels | None]:
         """The LVLM's image, and SAM's where it is another one."""
-        colouring = Colouring.draw(record.modality, rng) if self.variation.colour else None
-        lvlm_image = _view(views.image, views.lvlm_frame, colouring)
+        changes = self._changes(record, rng)
+        lvlm_image = _view(views.image, views.lvlm_frame, changes)
         shared = self.config.model.segmenter.encoder == "shared"
         same = shared and views.sam_frame == views.lvlm_frame
         if same or self.embeddings is not None:
             return lvlm_image, None
-        return lvlm_image, _view(views.image, views.sam_frame, colouring)
+        return lvlm_image, _view(views.image, views.sam_frame, changes)
+
+    def _changes(self, record: Record, rng: random.Random) -> list[Colouring | Degradation]:
+        """What every view of a sample goes through."""
+        changes: list[Colouring | Degradation] = []
+        if self.variation.colour:
+            changes.append(Colouring.draw(record.modality, rng))
+        if self.variation.degraded and rng.random() < self.variation.degraded:
+            changes.append(Degradation.draw(rng))
+        return changes
 
 
-def _view(image: Pixels, frame: Frame, colouring: Colouring | None) -> Pixels:
+def _view(image: Pixels, frame: Frame, changes: Sequence[Colouring | Degradation]) -> Pixels:
     framed = crop(image, frame, frame.side)
     rgb = framed if framed.ndim == 3 else np.repeat(framed[..., None], 3, axis=-1)
-    return rgb if colouring is None else colouring(rgb, _shown(frame))
+    for change in changes:
+        rgb = change(rgb, _shown(frame))
+    return rgb
 
 
 def _shown(frame: Frame) -> NDArray[np.bool_]:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
-    "fracture": ("fracture", "bone fracture", "broken bone"),
-    "breast mass": ("breast mass", "breast tumor", "breast lesion", "mass"),
+    "fracture": ("fracture", "bone fracture", "broken bone", "fracture line", "break"),
+    "breast mass": ("breast mass", "breast tumor", "breast lesion", "mass", "breast nodule"),
     "thyroid nodule": ("thyroid nodule", "thyroid lesion", "nodule"),
     "retinal vessels": ("retinal vessels", "blood vessels", "vessels", "retinal blood vessels"),
-    "skin lesion": ("skin lesion", "lesion", "mole"),
-    "tumor": ("tumor", "brain tumor", "tumour"),
-    "polyp": ("polyp", "colon polyp"),
-    "left lung": ("left lung",),
-    "right lung": ("right lung",),
-    "cardiomediastinum": ("heart", "cardiomediastinum", "heart and mediastinum"),
-    "ground glass opacities": ("ground glass opacities", "ground-glass opacity"),
+    "skin lesion": ("skin lesion", "lesion", "mole", "pigmented lesion", "nevus"),
+    "tumor": ("tumor", "brain tumor", "tumour", "brain tumour", "brain lesion"),
+    "polyp": ("polyp", "colon polyp", "colorectal polyp"),
+    "left lung": ("left lung", "lung on the left side", "patient's left lung"),
+    "right lung": ("right lung", "lung on the right side", "patient's right lung"),
+    "cardiomediastinum": (
+        "heart",
+        "cardiomediastinum",
+        "heart and mediastinum",
+        "cardiac silhouette",
+    ),
+    "ground glass opacities": (
+        "ground glass opacities",
+        "ground-glass opacity",
+        "ground-glass opacification",
+    ),
     "consolidation": ("consolidation", "lung consolidation"),
     "tubings": ("tubings", "tubes and lines", "tubes"),
     "pleural effusion": ("pleural effusion", "effusion"),
@@ -28,7 +37,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "lung mass": ("lung mass",),
     "lung nodule": ("lung nodule",),
     "pleural thickening": ("pleural thickening",),
-    "hippocampus": ("hippocampus", "hippocampal formation"),
+    "hippocampus": ("hippocampus", "hippocampal formation", "hippocampi"),
 }
 PLURAL_TARGETS = frozenset(
     {"retinal vessels", "ground glass opacities", "tubings", "diffuse nodules"}

@@ -34,6 +34,23 @@ QUERIES = (
     "Can you find the {target} and suggest a possible diagnosis?",
     "Would you be able to segment the {target} in this {modality}? "
     "Please identify the disease shown.",
+    "Delineate the {target}.",
+    "Mark the {target}, please.",
+    "Draw the outline of the {target}.",
+    "Draw a mask of the {target} for me.",
+    "I am looking for a {target}. Is there one?",
+    "Do you see a {target} here?",
+    "Does this {modality} show a {target}?",
+    "Where exactly does the {target} lie?",
+    "Contour the {target} and describe it.",
+    "Highlight the {target} and say what it could be.",
+    "Locate the {target}.",
+    "Which pixels belong to the {target}?",
+    "Measure the {target}.",
+    "{target}",
+    "Segmentation of the {target}",
+    "Check this {modality} for a {target}.",
+    "Has this patient a {target}? If so, segment it.",
 )
 PLURAL_QUERIES = (
     CANONICAL_PLURAL_QUERY,
@@ -44,6 +61,17 @@ PLURAL_QUERIES = (
     "Show me the {target}.",
     "Could you help me identify the {target} in this {modality}?",
     "Can you find the {target} and suggest a possible diagnosis?",
+    "Delineate the {target}.",
+    "Mark the {target}, please.",
+    "Draw a mask of the {target} for me.",
+    "Do you see any {target} here?",
+    "Does this {modality} show {target}?",
+    "Highlight the {target} and say what they could be.",
+    "Locate the {target}.",
+    "Which pixels belong to the {target}?",
+    "{target}",
+    "Segmentation of the {target}",
+    "Check this {modality} for {target}.",
 )
 OPEN_QUERIES = (
     "Can you identify abnormalities in this image and suggest a possible diagnosis?",
@@ -69,6 +97,8 @@ def random_query(target: str, dataset: str | None, modality: str, rng: random.Ra
         query = rng.choice(templates).format(target=name, modality=modality)
     if dataset and rng.random() < 0.7:
         query = f"{query} {rng.choice(questions_about(dataset))}"
+    if rng.random() < 0.1:
+        query = query.rstrip(".?")
     return query.lower() if rng.random() < 0.2 else query
 
 

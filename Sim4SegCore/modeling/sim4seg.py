@@ -152,11 +152,13 @@ class Drawing:
         mask_logits: (B, 1 + multimask, P, P) in SAM's frame.
         iou: (B, 1 + multimask) estimated by the decoder.
         prompt: RVLS2M's.
+        seg_embedding: (B, C) of [SEG], SAM's sparse prompt.
     """
 
     mask_logits: Tensor
     iou: Tensor
     prompt: MaskPrompt
+    seg_embedding: Tensor
 
 
 @dataclass
@@ -276,6 +278,7 @@ class Sim4SegModel(nn.Module):
             mask_logits=drawing.mask_logits,
             iou=drawing.iou,
             prompt=drawing.prompt,
+            seg_embedding=drawing.seg_embedding,
             presence_logits=evidence.presence_logits,
             diagnosis_logits=evidence.diagnosis_logits,
             detail_logits=self.detail_head(seg_state)[:, 0].float(),
@@ -310,7 +313,7 @@ class Sim4SegModel(nn.Module):
                 mask_prompt = mask_prompt * prompted.to(mask_prompt)[:, None, None, None]
         seg_embedding = self.projection(seg_state)
         masks = self.segmenter(image_embedding, seg_embedding[:, None], mask_prompt)
-        return Drawing(masks.mask_logits, masks.iou, prompt)
+        return Drawing(masks.mask_logits, masks.iou, prompt, seg_embedding)
 
     def forward(
         self,
