@@ -18,6 +18,7 @@ COMMANDS = (
     "align",
     "evaluate",
     "scaling",
+    "robustness",
     "ablate",
 )
 """Names of the modules, in the order in which a researcher needs them."""
