@@ -18,6 +18,7 @@ COMMANDS = (
     "align",
     "evaluate",
     "scaling",
+    "obedience",
     "robustness",
     "ablate",
 )
