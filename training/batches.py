@@ -22,9 +22,9 @@ from Sim4SegCore.modeling.sim4seg import FramePair, TeacherForced
 
 from .config import TrainingConfig
 from .parallel import World
-from .records import Record, annotated_targets
+from .records import Record, annotated_targets, known_targets
 from .samples import Sample, SampleMaker, stack_images
-from .targets import ABSENT_TARGETS, NORMAL_STRUCTURES, strangers_to
+from .targets import strangers_to
 
 
 @dataclass
@@ -192,8 +192,7 @@ def group_records(
 ) -> list[tuple[tuple[str, str, str], list[Record]]]:
     """Records by (set, target, state); what a set never asks for is left out.
 
-    State is present or absent, or the diagnosis where nobody drew masks. In a set of several
-    targets, what was not drawn in an image is absent, but for what every body has.
+    State is present or absent, or the diagnosis where nobody drew masks.
     """
     annotated = annotated_targets(records)
     groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
@@ -201,10 +200,7 @@ def group_records(
         if record.masks is None or record.is_drawn:
             groups[record.dataset, record.asked, str(record.diagnosis)].append(record)
             continue
-        asked = {*record.questions, *ABSENT_TARGETS.get(record.dataset, ())}
-        if len(annotated[record.dataset]) > 1:
-            asked |= annotated[record.dataset] - NORMAL_STRUCTURES
-        for target in sorted(asked):
+        for target in sorted(known_targets(record, annotated[record.dataset])):
             state = "present" if target in record.masks else "absent"
             groups[record.dataset, target, state].append(record)
     return sorted(groups.items())

@@ -14,7 +14,7 @@ from typing import Any
 from Sim4SegCore.errors import Sim4SegError
 
 from .drawn_masks import read_drawn_masks
-from .targets import IMPLIED_TARGETS, UNNAMED_TARGET
+from .targets import ABSENT_TARGETS, IMPLIED_TARGETS, NORMAL_STRUCTURES, UNNAMED_TARGET
 
 NORMAL_DIAGNOSES = frozenset({"normal", "no fracture", "no tumor", "no finding"})
 """Diagnoses that say the set's target is not there."""
@@ -50,6 +50,11 @@ class Record:
         if self.masks is None:
             return target == self.asked and self.diagnosis not in NORMAL_DIAGNOSES
         return target in self.masks
+
+    @property
+    def cluster(self) -> str:
+        """What is resampled as one: the patient or source image, unique over sets."""
+        return f"{self.dataset}/{self.group or self.id}"
 
     @property
     def questions(self) -> tuple[str, ...]:
@@ -130,6 +135,30 @@ def annotated_targets(records: Iterable[Record]) -> dict[str, frozenset[str]]:
     for record in records:
         targets[record.dataset].update(record.masks or ())
     return {name: frozenset(found) for name, found in targets.items()}
+
+
+def known_targets(record: Record, annotated: frozenset[str]) -> set[str]:
+    """Targets of which a record with masks says whether its image shows them.
+
+    In a set of several targets, what was not drawn in an image is absent, but for what every body
+    has.
+
+    Args:
+        annotated: what the record's set has masks of, see `annotated_targets`.
+    """
+    known = {*record.questions, *ABSENT_TARGETS.get(record.dataset, ())}
+    return known | (annotated - NORMAL_STRUCTURES) if len(annotated) > 1 else known
+
+
+def thin_out(records: Sequence[Record], every: int) -> list[Record]:
+    """Every n-th record of each set, its first always, in the same order."""
+    seen: Counter[str] = Counter()
+    kept = []
+    for record in records:
+        if seen[record.dataset] % every == 0:
+            kept.append(record)
+        seen[record.dataset] += 1
+    return kept
 
 
 def select_sets(records: Sequence[Record], names: Sequence[str] | None) -> list[Record]:

@@ -81,10 +81,15 @@ OPEN_QUERIES = (
 )
 
 
+def plain_query(target: str) -> str:
+    """The target's query without a set's own question."""
+    template = CANONICAL_PLURAL_QUERY if target in PLURAL_TARGETS else CANONICAL_QUERY
+    return template.format(target=target)
+
+
 def canonical_query(target: str, dataset: str) -> str:
     """The one phrasing that evaluation uses: the target's plain query and the set's question."""
-    template = CANONICAL_PLURAL_QUERY if target in PLURAL_TARGETS else CANONICAL_QUERY
-    return f"{template.format(target=target)} {questions_about(dataset)[0]}"
+    return f"{plain_query(target)} {questions_about(dataset)[0]}"
 
 
 def random_query(target: str, dataset: str | None, modality: str, rng: random.Random) -> str:

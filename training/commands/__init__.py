@@ -18,6 +18,8 @@ COMMANDS = (
     "align",
     "evaluate",
     "scaling",
+    "obedience",
+    "robustness",
     "ablate",
 )
 """Names of the modules, in the order in which a researcher needs them."""

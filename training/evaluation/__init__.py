@@ -8,6 +8,10 @@ bootstrap       intervals over resampled patients
 summary         metrics per set, over sets, over everything
 thresholds      what calibration asks
 tables, plots, gallery, report   what people and programs read
+
+scaling         what more answers and masks bring
+obedience       whether masks follow the query
+robustness      what changes of the image do to masks
 """
 
 from .classification import auroc

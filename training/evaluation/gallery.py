@@ -15,7 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import NDArray
 
 from Sim4SegCore.intensity import to_rgb8
@@ -23,15 +22,22 @@ from Sim4SegCore.io import read_case
 
 from ..config import SamplingConfig
 from ..records import Record
+from .outlines import (
+    BOTH_COLOUR,
+    GROUND,
+    MUTED,
+    PREDICTED_COLOUR,
+    TEXT,
+    TRUE_COLOUR,
+    outline,
+)
 from .rows import Row, read_truth
 from .summary import listed_name
 
 CASES_PER_SET = 8
-TRUE_COLOUR, PREDICTED_COLOUR, BOTH_COLOUR = "#ffb000", "#00d5ff", "#ffffff"
 THIN_TARGETS = frozenset(SamplingConfig().detail_targets)
 _ACROSS, _FEWEST_ACROSS = 4, 3
 _SIDE, _CAPTION, _TOP, _LINE = 3.3, 1.25, 0.62, 0.21
-_BACKGROUND, _TEXT, _MUTED = "#101214", "#e8eaed", "#9aa0a6"
 
 Severity = tuple[float, float]
 
@@ -106,7 +112,7 @@ class WorstCases:
         across = min(_ACROSS, max(_FEWEST_ACROSS, len(cases)))
         height = down * (_SIDE + _CAPTION) + _TOP
         width = across * _SIDE
-        figure = Figure(figsize=(width, height), dpi=110, facecolor=_BACKGROUND)
+        figure = Figure(figsize=(width, height), dpi=110, facecolor=GROUND)
         for place, case in enumerate(cases):
             left = (place % _ACROSS) / across
             top = _TOP + (place // _ACROSS) * (_SIDE + _CAPTION)
@@ -128,8 +134,8 @@ class WorstCases:
             _fill(axes, truth, case.mask if shown else np.zeros_like(truth))
         else:
             if truth is not None:
-                _outline(axes, truth, TRUE_COLOUR, "solid")
-            _outline(axes, case.mask, PREDICTED_COLOUR, "solid" if shown else "dotted")
+                outline(axes, truth, TRUE_COLOUR, "solid")
+            outline(axes, case.mask, PREDICTED_COLOUR, "solid" if shown else "dotted")
         lines = _caption(place, case.row, self.threshold)
         for number, (line, colour) in enumerate(lines):
             figure.text(
@@ -159,17 +165,17 @@ def _caption(place: int, row: Row, threshold: float) -> list[tuple[str, str]]:
     known = row.diagnosis or "unknown"
     named = row.predicted or "none"
     return [
-        (f"{place}.  {verdict}", _TEXT),
+        (f"{place}.  {verdict}", TEXT),
         (f"true: {known}", TRUE_COLOUR),
         (f"model: {named} ({row.confidence:.0%})", PREDICTED_COLOUR),
-        (share, _MUTED),
-        (row.id.rpartition("/")[2][:44], _MUTED),
+        (share, MUTED),
+        (row.id.rpartition("/")[2][:44], MUTED),
     ]
 
 
 def _headline(figure: Figure, name: str, height: float, thin: bool) -> None:
     middle = 1 - 0.31 / height
-    figure.text(0.012, middle, f"{name}: worst cases", color=_TEXT, fontsize=13, va="center")
+    figure.text(0.012, middle, f"{name}: worst cases", color=TEXT, fontsize=13, va="center")
     marks = [
         Line2D([], [], color=TRUE_COLOUR, label="true outline"),
         Line2D([], [], color=PREDICTED_COLOUR, label="model's outline"),
@@ -187,7 +193,7 @@ def _headline(figure: Figure, name: str, height: float, thin: bool) -> None:
         bbox_to_anchor=(0.995, middle),
         ncols=len(marks),
         fontsize=9,
-        labelcolor=_TEXT,
+        labelcolor=TEXT,
         frameon=False,
     )
 
@@ -203,23 +209,3 @@ def _fill(axes: Axes, truth: NDArray[np.bool_], mask: NDArray[np.bool_]) -> None
     for part, colour in parts:
         paint[part] = to_rgba(colour, 0.9)
     axes.imshow(paint, interpolation="nearest")
-
-
-def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str, style: str) -> None:
-    """A mask's border, dark-rimmed so that it shows on any ground."""
-    if not mask.any():
-        return
-    rows, columns = mask.shape
-    # A rim of background lets outlines close where a mask touches the image's edge.
-    lines = axes.contour(
-        np.arange(-1, columns + 1),
-        np.arange(-1, rows + 1),
-        np.pad(mask, 1).astype(np.float32),
-        levels=[0.5],
-        colors=[colour],
-        linewidths=1.3,
-        linestyles=style,
-    )
-    lines.set_path_effects([Stroke(linewidth=2.6, foreground="#000000", alpha=0.55), Normal()])
-    axes.set_xlim(-0.5, columns - 0.5)
-    axes.set_ylim(rows - 0.5, -0.5)

@@ -68,6 +68,12 @@ def iou(mask: Mask, truth: Mask) -> float:
     return int((mask & truth).sum()) / union if union else 1.0
 
 
+def dice(mask: Mask, truth: Mask) -> float:
+    """Twice the intersection over the sum of both; 1 if both are empty."""
+    total = int(mask.sum()) + int(truth.sum())
+    return 2 * int((mask & truth).sum()) / total if total else 1.0
+
+
 def measure_overlap(mask: Mask, truth: Mask) -> Overlap:
     """Compare a mask with the truth, both bool (H, W).
 

@@ -143,12 +143,24 @@ def read_truth(record: Record, target: str, folder: Path) -> NDArray[np.bool_] |
         ) from None
 
 
+def check_size(
+    record: Record, target: str, truth: NDArray[np.bool_], size: tuple[int, ...]
+) -> None:
+    """Refuse a true mask (H, W) that belongs to another image.
+
+    Raises:
+        Sim4SegError: if it is not of the image's size (H, W).
+    """
+    if truth.shape != size:
+        raise Sim4SegError(f"the mask of {target} of record {record.id} is not of its image's size")
+
+
 def _row(
     record: Record, target: str, result: Result, truth: NDArray[np.bool_] | None, side: int
 ) -> Row:
     finding = result.findings[0]
-    if truth is not None and truth.shape != finding.mask.shape:
-        raise Sim4SegError(f"the mask of {target} of record {record.id} is not of its image's size")
+    if truth is not None:
+        check_size(record, target, truth, finding.mask.shape)
     overlap = None if truth is None else measure_overlap(finding.mask, truth)
     present = record.is_present(target)
     return Row(

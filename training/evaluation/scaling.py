@@ -116,7 +116,6 @@ def evaluate_scaling(
             truth = read_truth(record, target, folder)
             full = ScalingConfig(COUNTS[-1], COUNTS[-1], seed=seed, stop_early=False)
             result = predictor.ask(query, full)
-            cluster = f"{record.dataset}/{record.group or record.id}"
             masks, false_masks = {}, {}
             if truth is not None:
                 masks = _mask_scores(predictor, query, result, truth)
@@ -125,7 +124,9 @@ def evaluate_scaling(
                 false_masks = _false_masks(predictor, query, result, is_shown)
             answers = {} if record.diagnosis is None else _answer_scores(result, record.diagnosis)
             trust = _trust(result, record.diagnosis, truth)
-            rows.append(ScaledRow(record.dataset, cluster, masks, false_masks, answers, trust))
+            rows.append(
+                ScaledRow(record.dataset, record.cluster, masks, false_masks, answers, trust)
+            )
     return rows
 
 
