@@ -6,16 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 from PIL import Image
 
+from training.targets import synonyms
+
 BRIGHTNESS = {
     "right lung": 70,
     "left lung": 100,
     "cardiomediastinum": 140,
     "ground glass opacities": 190,
 }
-NAMES = {name: name for name in BRIGHTNESS} | {
-    "heart": "cardiomediastinum",
-    "ground-glass opacity": "ground glass opacities",
-}
+NAMES = {name: target for target in BRIGHTNESS for name in synonyms(target)}
 GROUND, OTHER = 30, 240
 PLACES = {
     "right lung": (slice(8, 40), slice(4, 20)),

@@ -14,13 +14,13 @@ from ...targets import PLURAL_TARGETS, questions_about, synonyms
 from ...text import PLURAL_QUERIES, QUERIES
 
 UNSEEN = (
-    "Delineate the {target}.",
+    "Trace the contour of the {target}.",
     "Mark every pixel that belongs to the {target}.",
     "I need a mask of the {target}.",
     "Draw the border of the {target}, please.",
-    "Highlight the {target} on this {modality}.",
+    "Colour the {target} on this {modality}.",
     "Which region of the {modality} shows the {target}?",
-    "{target}",
+    "What is the extent of the {target}?",
 )
 """Sentences that no training query has; they fit one and many."""
 
