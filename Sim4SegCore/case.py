@@ -6,6 +6,7 @@ Knows nothing of torch, files or models.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from .errors import Sim4SegError
 
 SCHEMA_VERSION = "2.0"
 MAX_QUERY_CHARACTERS = 1000
+SIDES = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,11 @@ class Query:
                 f"the query has {len(self.text)} characters; at most {MAX_QUERY_CHARACTERS} "
                 "are allowed"
             )
+
+    @property
+    def names_side(self) -> bool:
+        """Whether it asks for the left or the right of something."""
+        return SIDES.search(self.text) is not None
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 [SEG] is said before the reasoning, so its state is the same in every sampled answer, and RVLS2M's
 other reading is no candidate, since SAM was not taught it: what varies between masks is how SAM
-sees the image and what it proposes. It sees the image as it is and mirrored; its own proposals
-follow, which are drawn anyway, then views from near, where the first mask lies. Thin targets are
-segmented in tiles, which see them from near already, and are drawn once.
+sees the image and what it proposes. It sees the image as it is and mirrored, unless the query
+names a side, which would then be the other one; its own proposals follow, which are drawn anyway,
+then views from near, where the first mask lies. Thin targets are segmented in tiles, which see
+them from near already, and are drawn once.
 """
 
 from __future__ import annotations
@@ -84,12 +85,18 @@ class MaskDrawer:
         return self.ground(image, seg_state, [image.sam_frame], image.image_embedding)
 
     def draw(
-        self, image: EncodedImage, seg_state: Tensor, grounding: Grounding, count: int
+        self,
+        image: EncodedImage,
+        seg_state: Tensor,
+        grounding: Grounding,
+        count: int,
+        mirroring: bool,
     ) -> list[DrawnMask]:
         """Up to `count` masks, the plain one first.
 
         Args:
             grounding: of `whole`.
+            mirroring: whether the target is the same one in a mirror.
         """
         plain = self._own(image, grounding, 0, "as it is")
         if self.model.config.detail.side > 0 and grounding.detail_logits[0] > 0:
@@ -98,17 +105,18 @@ class MaskDrawer:
         if count == 1:
             return [plain]
         proposals = []
-        if count > 2:
+        if count > 1 + mirroring:
             proposals = [
                 self._own(image, grounding, 1 + number, name)
                 for number, name in enumerate(PROPOSALS[: grounding.iou.shape[1] - 1])
             ]
             proposals.sort(key=lambda mask: -mask.estimated_iou)
-        views = {"mirrored": image.sam_frame.mirror(columns=True)}
-        if count > 2 + len(proposals):
-            views |= self._near(image, plain.logits)
-        mirrored, *near = self._views(image, seg_state, views, plain.logits)
-        return [plain, mirrored, *proposals, *near][:count]
+        views = {"mirrored": image.sam_frame.mirror(columns=True)} if mirroring else {}
+        mirrors = len(views)
+        if count > 1 + mirrors + len(proposals):
+            views |= self._near(image, plain.logits, mirroring)
+        drawn = self._views(image, seg_state, views, plain.logits) if views else []
+        return [plain, *drawn[:mirrors], *proposals, *drawn[mirrors:]][:count]
 
     @staticmethod
     def _own(image: EncodedImage, grounding: Grounding, number: int, name: str) -> DrawnMask:
@@ -145,7 +153,7 @@ class MaskDrawer:
         content = torch.tensor([frame.content for frame in frames])
         return self.model.sam_embedding(pixels.to(self.model.device), None, content)
 
-    def _near(self, image: EncodedImage, plain: Tensor) -> dict[str, Frame]:
+    def _near(self, image: EncodedImage, plain: Tensor, mirroring: bool) -> dict[str, Frame]:
         """Square windows around what was drawn; none where they would show nothing new."""
         drawn = plain > self.model.config.mask_threshold_logit
         rows, columns = drawn.any(1).nonzero()[:, 0], drawn.any(0).nonzero()[:, 0]
@@ -162,7 +170,8 @@ class MaskDrawer:
             for (begin, end), edge in zip(spans, image.case.size, strict=True)
         )
         frame = Frame.of_window((top, left, height, width), image.sam_frame.side)
-        return {"zoomed": frame, "zoomed and mirrored": frame.mirror(columns=True)}
+        views = {"zoomed": frame}
+        return views | {"zoomed and mirrored": frame.mirror(columns=True)} if mirroring else views
 
     def _tiled(self, image: EncodedImage, seg_state: Tensor, coarse: Tensor) -> Tensor:
         drawn = coarse > self.model.config.mask_threshold_logit

@@ -256,7 +256,9 @@ class Sim4Seg:
         opened = time.perf_counter()
         self.progress(Step("mask", MASK_BEGINS))
         grounding = self._drawer.whole(image, opening.seg_state)
-        drawn = self._drawer.draw(image, opening.seg_state, grounding, scaling.masks)
+        drawn = self._drawer.draw(
+            image, opening.seg_state, grounding, scaling.masks, not query.names_side
+        )
         similarity = image.sam_frame.invert(grounding.prompt.similarity_logits.float().cpu())
         masked = time.perf_counter()
         self._answer_fraction = MASK_ENDS

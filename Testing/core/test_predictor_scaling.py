@@ -108,3 +108,20 @@ def test_an_empty_image_has_nothing_to_zoom_into(embedded):
 def test_impossible_numbers_are_refused():
     with pytest.raises(Sim4SegError, match="masks is 1000"):
         ScalingConfig(masks=1000)
+
+
+@pytest.mark.parametrize(
+    ("query", "sided"),
+    [
+        ("Segment the left lung.", True),
+        ("Is there a mass in the RIGHT breast?", True),
+        ("What is left of the lesion is bright: segment the lesion", True),
+        ("Is there a skin lesion? Look straight at it.", False),
+        ("Is the outline copyright of the lesion leftover?", False),
+    ],
+)
+def test_a_query_that_names_a_side_is_not_answered_in_a_mirror(embedded, query, sided):
+    masks = embedded.segment(draw_phantom()[0], query, ScalingConfig(masks=8)).samples.masks
+    names = [candidate.name for candidate in masks]
+    assert len(names) >= 4
+    assert any("mirrored" in name for name in names) == (not sided)
