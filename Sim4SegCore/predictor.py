@@ -274,7 +274,9 @@ class Sim4Seg:
             if max(ballot, key=lambda name: ballot[name]) == label
         ]
         spoken = max(voters, key=lambda words: words.log_probability).answer
-        presence = float(grounding.presence_logits[0].sigmoid())
+        presence = calibration.presence(
+            float(grounding.presence_logits[0]), named_target(spoken) or UNNAMED_TARGET
+        )
         mask_logits = self._choose(image, drawn, spoken, scaling)
         finding = self._finding(image.case, spoken, presence, mask_logits)
         claims = _checked_claims(image, spoken, finding)

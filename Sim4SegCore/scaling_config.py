@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from .errors import Sim4SegError
@@ -77,8 +78,15 @@ class Calibration:
         diagnosis_temperature: the logarithms of a diagnosis' probabilities are divided by it.
         mask_temperature: the logits of a mask's pixels are divided by it, for its confidence.
         abstain_below: a less likely diagnosis is called uncertain.
+        presence_shifts: by target, added to the logit of its presence in an image, so that one
+            threshold suits targets that are told from nothing well, and those that are not.
     """
 
     diagnosis_temperature: float = 1.0
     mask_temperature: float = 1.0
     abstain_below: float = 0.0
+    presence_shifts: Mapping[str, float] = field(default_factory=dict)
+
+    def presence(self, logit: float, target: str) -> float:
+        """Probability that a target is in an image."""
+        return 1 / (1 + math.exp(-logit - self.presence_shifts.get(target, 0.0)))

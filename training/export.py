@@ -25,7 +25,7 @@ from .evaluation import (
     mask_confidence_error,
     mean_accuracy,
     mean_over_sets,
-    presence_threshold,
+    presence_rule,
     surprise,
     ungated,
 )
@@ -71,9 +71,9 @@ def calibrate(model: Sim4SegModel, held_out: Sequence[Record], folder: Path) -> 
     """Choose thresholds, temperatures and the diagnosis head's weight on held-out training images.
 
     The mask threshold is the one with the best IoU, averaged over the sets that the model has
-    learned at all; the weight is the one with the best accuracy, averaged over sets; the
-    presence threshold is the lowest that keeps masks of nothing below FALSE_MASK_RATE; the
-    temperatures are those with which confidence fits what is right best.
+    learned at all; the weight is the one with the best accuracy, averaged over sets; the presence
+    threshold, shifted for some targets, is the lowest that keeps masks of nothing below
+    FALSE_MASK_RATE; the temperatures are those with which confidence fits what is right best.
     """
     with_mask = [record for record in held_out if record.masks]
     ious, accuracies = {}, {}
@@ -88,13 +88,17 @@ def calibrate(model: Sim4SegModel, held_out: Sequence[Record], folder: Path) -> 
             model, dataclasses.replace(model.config, diagnosis_head_weight=weight), held_out, folder
         )
         accuracies[weight] = mean_accuracy(rows)
-    presence = round(presence_threshold(rows, FALSE_MASK_RATE), 4)
+    threshold, shifts = presence_rule(rows, FALSE_MASK_RATE)
     model.config = dataclasses.replace(
-        model.config, diagnosis_head_weight=_best(accuracies), presence_threshold=presence
+        model.config,
+        diagnosis_head_weight=_best(accuracies),
+        presence_threshold=round(threshold, 4),
     )
-    model.config = dataclasses.replace(
-        model.config, calibration=_calibration(model, held_out, folder)
+    calibration = dataclasses.replace(
+        _calibration(model, held_out, folder),
+        presence_shifts={target: round(shift, 3) for target, shift in shifts.items()},
     )
+    model.config = dataclasses.replace(model.config, calibration=calibration)
 
 
 def _calibration(model: Sim4SegModel, held_out: Sequence[Record], folder: Path) -> Calibration:

@@ -65,8 +65,9 @@ class RVLS2M(nn.Module):
     def similarity(seg_embedding: Tensor, image_token_embeddings: Tensor) -> Tensor:
         """Dot products of (B, D) with (B, gh, gw, D), divided by sqrt(D): (B, gh, gw)."""
         # In float32: only the pattern is taught, so nothing keeps the sums within half precision.
-        scaled = seg_embedding.float() / seg_embedding.shape[-1] ** 0.5
-        return torch.einsum("bd,bhwd->bhw", scaled, image_token_embeddings.float())
+        with torch.autocast(seg_embedding.device.type, enabled=False):
+            scaled = seg_embedding.float() / seg_embedding.shape[-1] ** 0.5
+            return torch.einsum("bd,bhwd->bhw", scaled, image_token_embeddings.float())
 
     def forward(
         self, similarity: Tensor, valid: Tensor, theta: Tensor, sam_valid: Tensor

@@ -233,3 +233,14 @@ def test_large_embeddings_stay_finite_in_half_precision():
     found = RVLS2M.similarity(seg, tokens)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, torch.full((1, 4, 4), 900.0 * 128**0.5))
+
+
+def test_similarity_keeps_its_precision_where_the_rest_is_halved():
+    generator = torch.Generator().manual_seed(1)
+    seg = torch.randn(2, 64, generator=generator)
+    tokens = torch.randn(2, 4, 4, 64, generator=generator)
+    exact = RVLS2M.similarity(seg, tokens)
+    with torch.autocast("cpu", torch.bfloat16):
+        halved = RVLS2M.similarity(seg, tokens)
+    assert halved.dtype == torch.float32
+    assert torch.equal(exact, halved)

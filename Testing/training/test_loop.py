@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
@@ -9,9 +10,17 @@ import torch
 from Sim4SegCore import Sim4Seg
 from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.modeling.checkpoint import load_model, save_model
+from Sim4SegCore.scaling_config import Calibration
 from training import run
 from training.config import load_config
-from training.evaluation import Row, auroc, mean_over_sets, presence_threshold, summarise
+from training.evaluation import (
+    Row,
+    auroc,
+    mean_over_sets,
+    presence_rule,
+    presence_threshold,
+    summarise,
+)
 from training.loop import Trainer
 from training.state import STATE_FILE
 
@@ -213,3 +222,21 @@ def test_sets_that_were_not_learned_do_not_choose_a_threshold():
 def test_auroc_by_hand():
     assert auroc([0.9, 0.4, 0.5, 0.1], [True, True, False, False]) == pytest.approx(0.75)
     assert auroc([0.9], [True]) is None
+
+
+def test_a_target_that_is_hardly_told_from_nothing_hides_no_other():
+    told = [row(False, n / 100, target="tumor") for n in range(40)]
+    told += [row(True, 0.9, target="tumor") for _ in range(20)]
+    guessed = [row(False, 0.5 + n / 100, target="fracture") for n in range(40)]
+    threshold, shifts = presence_rule([*told, *guessed], 0.05)
+    calibration = Calibration(presence_shifts=shifts)
+
+    def false_masks(rows):
+        presences = [calibration.presence(math.log(p / (1 - p)), r.target) for r, p in rows]
+        return sum(presence >= threshold for presence in presences)
+
+    assert threshold == 0.5
+    for rows in (told, guessed):
+        absent = [(r, max(r.presence, 1e-3)) for r in rows if not r.present]
+        assert false_masks(absent) == 2
+    assert false_masks([(r, r.presence) for r in told if r.present]) == 20

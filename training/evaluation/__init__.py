@@ -25,6 +25,7 @@ from .thresholds import (
     mask_confidence_error,
     mean_accuracy,
     mean_over_sets,
+    presence_rule,
     presence_threshold,
     surprise,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "mask_confidence_error",
     "mean_accuracy",
     "mean_over_sets",
+    "presence_rule",
     "presence_threshold",
     "summarise",
     "surprise",

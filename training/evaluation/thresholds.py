@@ -23,6 +23,37 @@ def presence_threshold(rows: Iterable[Row], false_mask_rate: float) -> float:
     return float(np.nextafter(absent[allowed], 1.0)) if allowed < len(absent) else 0.05
 
 
+def presence_rule(rows: Iterable[Row], false_mask_rate: float) -> tuple[float, dict[str, float]]:
+    """One threshold, and what has to be added to the logits of some targets for it to suit them.
+
+    A target with at least FEW questions about images without it gets a threshold of its own, so
+    that one that the model can hardly tell from nothing does not hide the others.
+
+    Returns:
+        threshold, and shift by target.
+    """
+    by_target: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_target[row.target].append(row)
+    own = {target: group for target, group in by_target.items() if _absent(group) >= FEW}
+    others = [row for target, group in by_target.items() if target not in own for row in group]
+    common = presence_threshold(others, false_mask_rate) if _absent(others) >= FEW else 0.5
+    shifts = {
+        target: _logit(common) - _logit(presence_threshold(group, false_mask_rate))
+        for target, group in sorted(own.items())
+    }
+    return common, shifts
+
+
+def _absent(rows: Iterable[Row]) -> int:
+    return sum(not row.present for row in rows)
+
+
+def _logit(probability: float) -> float:
+    inside = min(max(probability, SMALLEST_PROBABILITY), 1 - SMALLEST_PROBABILITY)
+    return math.log(inside / (1 - inside))
+
+
 def mean_over_sets(rows: Iterable[Row]) -> float:
     """Ungated IoU, averaged within each set and target and then over them.
 
