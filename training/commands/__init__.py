@@ -19,5 +19,6 @@ COMMANDS = (
     "evaluate",
     "scaling",
     "ablate",
+    "baseline",
 )
 """Names of the modules, in the order in which a researcher needs them."""
