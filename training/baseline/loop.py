@@ -118,8 +118,9 @@ class NetworkTrainer(Generic[Net, B]):
                     progress.set_postfix({k: f"{v:.3f}" for k, v in values.items()})
                 if self.step % self.config.save_every == 0:
                     self.save()
-        self.save()
+        # The state last: it says that there is nothing left to do.
         self.history.plot()
+        self.save()
 
     def train_step(self, batch: B) -> dict[str, float]:
         """One optimiser step.
