@@ -1,4 +1,4 @@
-"""Batches: balanced sampling of (record, target), cut for processes and micro-batches.
+"""Batches: questions drawn from the mixture, cut for processes and micro-batches.
 
 Sample n of step s is a pure function of the seed, s and n, so that a run that was killed goes on
 as if nothing had happened, with any number of processes and loader workers.
@@ -7,7 +7,6 @@ as if nothing had happened, with any number of processes and loader workers.
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,10 +20,10 @@ from Sim4SegCore.modeling.image_embedding import ImageEmbedding
 from Sim4SegCore.modeling.sim4seg import FramePair, TeacherForced
 
 from .config import TrainingConfig
+from .mixture import Mixture, group_records
 from .parallel import World
-from .records import Record, annotated_targets, known_targets
+from .records import Record
 from .samples import Sample, SampleMaker, stack_images
-from .targets import strangers_to
 
 
 @dataclass
@@ -90,7 +89,7 @@ class BatchDataset(Dataset[list[Batch]]):
         """
         self.config = config
         self.maker = maker
-        self.groups = group_records(records)
+        self.mixture = Mixture(config.sampling, group_records(records))
         share = world.share(config.batch_size)
         size = config.micro_batch_size or share
         if share % size:
@@ -100,22 +99,11 @@ class BatchDataset(Dataset[list[Batch]]):
         first = world.rank * share
         self.micro_batches = [range(n, n + size) for n in range(first, first + share, size)]
 
-    def group_weights(self, step: int) -> list[float]:
-        """How often each group is drawn at a step, up to a factor."""
-        sampling = self.config.sampling
-        stage = next((s for s in sampling.stages if step < s.until), None)
-        factors = sampling.set_weights if stage is None else stage.set_weights
-        return [
-            min(1.0, len(members) / sampling.balance_count) ** sampling.balance_power
-            * factors.get(dataset, 1.0)
-            for (dataset, _, _), members in self.groups
-        ]
-
     def __len__(self) -> int:
         return self.config.steps
 
     def __getitem__(self, step: int) -> list[Batch]:
-        weights = self.group_weights(step)
+        weights = self.mixture.weights(step)
         return [
             collate([self._sample(step, n, weights) for n in numbers], self.maker)
             for numbers in self.micro_batches
@@ -123,12 +111,8 @@ class BatchDataset(Dataset[list[Batch]]):
 
     def _sample(self, step: int, number: int, weights: list[float]) -> Sample:
         rng = random.Random(f"{self.config.seed}/{step}/{number}")
-        (_, target, _), members = rng.choices(self.groups, weights)[0]
-        record = rng.choice(members)
-        mismatched = rng.random() < self.config.sampling.mismatched
-        if mismatched:
-            target = rng.choice(strangers_to(record.body_part))
-        return self.maker.make(record, target, mismatched, rng)
+        asked = self.mixture.draw(weights, rng)
+        return self.maker.make(asked.record, asked.target, asked.mismatched, rng)
 
 
 def plain_batches(
@@ -185,25 +169,6 @@ def collate(samples: list[Sample], maker: SampleMaker) -> Batch:
         diagnosis=torch.tensor([s.diagnosis for s in samples]),
         prompted=torch.tensor([float(s.prompted) for s in samples]),
     )
-
-
-def group_records(
-    records: Sequence[Record],
-) -> list[tuple[tuple[str, str, str], list[Record]]]:
-    """Records by (set, target, state); what a set never asks for is left out.
-
-    State is present or absent, or the diagnosis where nobody drew masks.
-    """
-    annotated = annotated_targets(records)
-    groups: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
-    for record in records:
-        if record.masks is None or record.is_drawn:
-            groups[record.dataset, record.asked, str(record.diagnosis)].append(record)
-            continue
-        for target in sorted(known_targets(record, annotated[record.dataset])):
-            state = "present" if target in record.masks else "absent"
-            groups[record.dataset, target, state].append(record)
-    return sorted(groups.items())
 
 
 def _pad(values: list[int] | list[float], length: int, filler: float) -> list[float]:

@@ -32,7 +32,8 @@ from .loop import split_calibration
 from .m3ds.convert import slug
 from .m3ds.staging import staged_folder
 from .records import Record, data_folder, read_training_records
-from .samples import PLAIN, SampleMaker
+from .sample_views import PLAIN
+from .samples import SampleMaker
 from .target_directions import taught_targets
 from .views import ImageStore
 from .words import WordMaker

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("torch", "transformers", "peft", "segment-anything", "monai", "numpy", "pillow")
+PACKAGES = ("torch", "transformers", "peft", "segment-anything", "monai", "timm", "numpy", "pillow")
 
 
 def describe_environment(processes: int) -> dict[str, Any]:

@@ -31,7 +31,8 @@ from .networks import TOKENIZER_FOLDER, build_network
 from .parallel import World, collect_gradients_only, spread
 from .reasoning import WrittenReasoning
 from .records import Record, data_folder, read_records, read_training_records
-from .samples import PLAIN, SampleMaker, Variation
+from .sample_views import PLAIN, Variation
+from .samples import SampleMaker
 from .target_directions import directions, taught_targets
 from .views import ImageStore
 from .words import WordMaker

@@ -9,10 +9,10 @@ from PIL import Image
 
 from Sim4SegCore.errors import Sim4SegError
 from training import run
-from training.batches import group_records
 from training.config import load_config
 from training.drawn_masks import LIST_FILE, DrawnMask
 from training.loop import Trainer
+from training.mixture import group_records
 from training.records import data_folder, read_records, read_training_records
 
 
@@ -67,8 +67,8 @@ def test_drawn_records_are_still_balanced_by_diagnosis(half_known, drawn):
 def test_training_learns_the_drawn_mask(half_known, drawn, tiny_overrides):
     config = load_config(None, [*tiny_overrides, f"drawn_masks={drawn}"])
     trainer = Trainer(config)
-    record = next(r for _, members in trainer.dataset.groups for r in members if r.is_drawn)
-    mask = trainer.dataset.maker.store.mask(record, "skin lesion")
+    record = next(r for _, members in trainer.dataset.mixture.groups for r in members if r.is_drawn)
+    mask = trainer.dataset.maker.views.store.mask(record, "skin lesion")
     assert mask[:, : mask.shape[1] // 2].all()
     assert not mask[:, mask.shape[1] // 2 :].any()
     assert np.isfinite(trainer.train_step(trainer.dataset[0])["total"])

@@ -119,10 +119,10 @@ def test_some_samples_are_drawn_without_the_prompt(tiny_overrides):
 
 def test_stages_change_what_is_drawn(tiny_overrides):
     stages = "sampling.stages=[{until: 3, set_weights: {PH2: 0.0, LGG: 0.0}}]"
-    dataset = Trainer(load_config(None, [*tiny_overrides, stages])).dataset
-    names = [key[0] for key, _ in dataset.groups]
-    early = {name for name, weight in zip(names, dataset.group_weights(2), strict=True) if weight}
-    late = {name for name, weight in zip(names, dataset.group_weights(3), strict=True) if weight}
+    mixture = Trainer(load_config(None, [*tiny_overrides, stages])).dataset.mixture
+    names = [key[0] for key, _ in mixture.groups]
+    early = {name for name, weight in zip(names, mixture.weights(2), strict=True) if weight}
+    late = {name for name, weight in zip(names, mixture.weights(3), strict=True) if weight}
     assert early == {"HRF"}
     assert late == {"HRF", "PH2", "LGG"}
 

@@ -21,5 +21,6 @@ COMMANDS = (
     "obedience",
     "robustness",
     "ablate",
+    "baseline",
 )
 """Names of the modules, in the order in which a researcher needs them."""
