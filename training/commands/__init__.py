@@ -16,7 +16,9 @@ COMMANDS = (
     "export",
     "volumetric",
     "align",
+    "familiarity",
     "evaluate",
+    "outside",
     "scaling",
     "ablate",
 )
