@@ -12,7 +12,6 @@ class FamiliarityConfig:
     Attributes:
         images_per_set: training images of each set at most, so that large sets do not rule.
         torn_per_set: of these, how many are also shown torn.
-        views: random views of each exposed image, besides itself.
         hidden: units of the hidden layer.
         steps: of the optimiser.
         batch: images of each side, familiar and not, in a step.
@@ -21,11 +20,10 @@ class FamiliarityConfig:
         seed: of everything that is drawn.
     """
 
-    images_per_set: int = 110
+    images_per_set: int = 140
     torn_per_set: int = 40
-    views: int = 3
     hidden: int = 64
-    steps: int = 800
+    steps: int = 600
     batch: int = 192
     learning_rate: float = 1e-3
     weight_decay: float = 0.1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -27,9 +27,9 @@ from ..records import Record
 from ..views import ImageStore, Pixels
 from .config import FamiliarityConfig
 from .features import FeatureReader
-from .outside_images import OutsideImage, exposed_images
+from .outside_images import exposed_images
 from .own_images import own_images
-from .perturbations import PERTURBATIONS, varied, viewed
+from .perturbations import PERTURBATIONS, varied
 from .torn import torn
 
 _LEAST_SPREAD = 1e-5
@@ -63,9 +63,8 @@ def fit_familiarity(
     plain = read(map(images.plain, chosen))
     familiar = torch.cat([plain, read(map(images.varied, chosen))])
     few = evenly_chosen(training, config.torn_per_set)
-    strange = [read(images.torn(few))]
-    for kind in _by_kind(chain(exposed_images(), own_images(exposed))):
-        strange.append(read(images.views(kind)))
+    others = chain(exposed_images(), own_images(exposed))
+    strange = [read(images.torn(few)), read(to_rgb8(image.case) for image in others)]
     judge = _fitted(familiar, strange, vision_fingerprint(lvlm), config)
     known = read(chain.from_iterable(map(images.as_users_have_it, held_out)))
     limit = torch.quantile(judge.distances(known), 1 - config.outside_rate)
@@ -84,20 +83,12 @@ def evenly_chosen(records: Sequence[Record], most: int) -> list[Record]:
     return chosen
 
 
-def _by_kind(exposed: Iterable[OutsideImage]) -> list[list[OutsideImage]]:
-    kinds: dict[str, list[OutsideImage]] = defaultdict(list)
-    for image in exposed:
-        kinds[image.kind].append(image)
-    return list(kinds.values())
-
-
 class _Images:
     """Records as pixels, uint8 (H, W, 3), always the same."""
 
     def __init__(self, folder: Path, config: FamiliarityConfig) -> None:
         self._store = ImageStore(folder, cache_gib=0)
         self._seed = config.seed
-        self._views = config.views
 
     def plain(self, record: Record) -> Pixels:
         pixels = self._store.image(record)
@@ -111,15 +102,6 @@ class _Images:
         for record in records:
             yield torn(self.plain(record), self.plain(rng.choice(records)), rng)
 
-    def views(self, exposed: Sequence[OutsideImage]) -> Iterator[Pixels]:
-        """Each as it is, and some random views of it."""
-        for image in exposed:
-            pixels = to_rgb8(image.case)
-            yield pixels
-            rng = random.Random(f"{self._seed} {image.name}")
-            for _ in range(self._views):
-                yield viewed(pixels, rng)
-
     def as_users_have_it(self, record: Record) -> Iterator[Pixels]:
         """As it is, and changed in one of the ways that must not matter."""
         pixels = self.plain(record)
@@ -131,7 +113,7 @@ class _Images:
 def _fitted(
     familiar: Tensor, strange: Sequence[Tensor], fitted_to: str, config: FamiliarityConfig
 ) -> FamiliarityJudge:
-    """A judge without its limit; each kind of strange images weighs the same."""
+    """A judge without its limit; torn and exposed images weigh the same."""
     mean, spread = familiar.mean(0), familiar.std(0).clamp_min(_LEAST_SPREAD)
     sides = [standardised(each, mean, spread) for each in (familiar, *strange)]
     share = config.batch // len(strange)

@@ -67,5 +67,5 @@ def _fractal(size: tuple[int, int], rng: np.random.Generator) -> Pixels:
     return _bytes(255 * (total - total.min()) / (total.max() - total.min()))
 
 
-def _bytes(values: NDArray[np.float64]) -> Pixels:
+def _bytes(values: NDArray[np.floating]) -> Pixels:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)

@@ -61,19 +61,5 @@ def varied(pixels: Pixels, record: Record, rng: random.Random) -> Pixels:
     return halved(changed) if rng.random() < 0.3 else changed
 
 
-def viewed(pixels: Pixels, rng: random.Random) -> Pixels:
-    """Any image turned, cut, made smaller and coloured at random."""
-    turned = Turn(rng.randrange(4), rng.random() < 0.5)(pixels)
-    top, left, height, width = random_window(turned.shape, None, 0.4, 1.0, rng)
-    part = turned[top : top + height, left : left + width]
-    scale = min(1.0, rng.choice((96, 128, 256, 512)) / max(part.shape[:2]))
-    size = (max(2, round(part.shape[1] * scale)), max(2, round(part.shape[0] * scale)))
-    smaller = np.asarray(
-        Image.fromarray(np.ascontiguousarray(part)).resize(size, Image.Resampling.BOX)
-    )
-    shown = np.ones(smaller.shape[:2], dtype=bool)
-    return Colouring.draw("", rng)(smaller, shown)
-
-
 def _scaled(pixels: Pixels, factor: float) -> Pixels:
     return np.clip(np.rint(pixels * factor), 0, 255).astype(np.uint8)
