@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .case import Case, Diagnosis, Finding, Geometry, ModelIdentity, Query, Result
+from .case import Case, Diagnosis, Familiarity, Finding, Geometry, ModelIdentity, Query, Result
 from .errors import Sim4SegError
 from .scaling_config import ScalingConfig
 from .volume import SliceOptions, VolumeCase, VolumeResult
@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Case",
     "Diagnosis",
+    "Familiarity",
     "Finding",
     "Geometry",
     "ModelIdentity",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .errors import Sim4SegError
 
-SCHEMA_VERSION = "2.0"
+SCHEMA_VERSION = "2.1"
 MAX_QUERY_CHARACTERS = 1000
 SIDES = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 
@@ -128,8 +128,9 @@ class Diagnosis:
         label: the named diagnosis, or None if the answer names none.
         confidence: probability of the label among `alternatives` and itself, 0..1.
         alternatives: other labels with their probability, most likely first.
-        uncertain: the confidence is below what the checkpoint asks for; the label is then the
-            first of several candidates, not a diagnosis.
+        uncertain: the confidence is below what the checkpoint asks for, or the image is outside
+            what the model was trained on; the label is then the first of several candidates, not
+            a diagnosis. The confidence stays what it is: a share among the labels that are known.
     """
 
     label: str | None
@@ -216,6 +217,25 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class Familiarity:
+    """How far an image is from those that the model was trained on.
+
+    Attributes:
+        distance: from the nearest kind of training image, 0 and above; see
+            `modeling.familiarity`.
+        limit: which few training images that were held out exceed.
+    """
+
+    distance: float
+    limit: float
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether mask and diagnosis mean nothing, however sure the model is of them."""
+        return self.distance > self.limit
+
+
+@dataclass(frozen=True)
 class ModelIdentity:
     """Which weights answered."""
 
@@ -235,6 +255,7 @@ class Result:
         warnings: sentences the user should read before trusting the result.
         claims: what the reasoning states, each checked against mask and image.
         samples: the answers and masks that were combined.
+        familiarity: None if the checkpoint cannot tell, or the image is too small to.
     """
 
     case: Case
@@ -248,6 +269,7 @@ class Result:
     warnings: tuple[str, ...] = ()
     claims: tuple[CheckedClaim, ...] = ()
     samples: Samples = field(default_factory=Samples)
+    familiarity: Familiarity | None = None
 
     @property
     def mask(self) -> NDArray[np.bool_]:

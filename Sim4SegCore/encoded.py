@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .case import Case
+from .case import Case, Familiarity
 from .frame import Frame
 from .modeling.image_embedding import ImageEmbedding
 from .modeling.sim4seg import ImageTokens
@@ -32,6 +32,7 @@ class EncodedImage:
         lvlm_image: uint8 (3, S, S), the same in the LVLM's frame.
         prefix_cache: the LVLM's keys and values up to and with the image.
         image_embedding: SAM's, of the whole image.
+        familiarity: with the image, see `Result`.
         tiles: of thin targets, once a query asked for one.
         views: SAM's embeddings of other frames, the latest `KEPT_VIEWS`.
     """
@@ -46,6 +47,7 @@ class EncodedImage:
     image_tokens: ImageTokens
     image_embedding: ImageEmbedding
     encoding_seconds: float
+    familiarity: Familiarity | None = None
     tiles: Tiles | None = None
     views: dict[Frame, ImageEmbedding] = field(default_factory=dict)
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .case import SCHEMA_VERSION, Diagnosis, Finding, Result
+from .case import SCHEMA_VERSION, Diagnosis, Familiarity, Finding, Result
 from .errors import Sim4SegError
 from .io import explain_os_error, quoted, write_mask
 from .report.terminology import terminology
@@ -47,6 +47,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "query": result.query.text,
         "diagnosis": diagnosis_to_dict(result.diagnosis),
+        "familiarity": familiarity_to_dict(result.familiarity),
         "reasoning": result.reasoning,
         "findings": [
             finding_to_dict(finding, name)
@@ -96,6 +97,17 @@ def diagnosis_to_dict(diagnosis: Diagnosis) -> dict[str, Any]:
             {"label": label, "confidence": rounded(confidence)}
             for label, confidence in diagnosis.alternatives
         ],
+    }
+
+
+def familiarity_to_dict(familiarity: Familiarity | None) -> dict[str, Any] | None:
+    """Whether the image is outside what the model was trained on; None if that is unknown."""
+    if familiarity is None:
+        return None
+    return {
+        "is_outside": familiarity.is_outside,
+        "distance": rounded(familiarity.distance),
+        "limit": rounded(familiarity.limit),
     }
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from .case import (
     Case,
     CheckedClaim,
+    Familiarity,
     Finding,
     MaskCandidate,
     ModelIdentity,
@@ -36,13 +37,16 @@ from .masking import MASK_BEGINS, MASK_ENDS, DrawnMask, MaskDrawer
 from .measurements import measure
 from .modeling.answer import UNKNOWN_DIAGNOSIS, Answer, named_target
 from .modeling.checkpoint import identify, load_model, resolve_folder
+from .modeling.familiarity import is_large_enough
 from .modeling.generation import AnswerDecoder, Opening
+from .modeling.lvlm import VisionOutput
 from .modeling.sampling import AnswerSampler, SampledWords
 from .modeling.sim4seg import Grounding, Sim4SegModel
 from .out_of_memory import is_out_of_memory
 from .progress import Progress, Step
 from .reasoning.check import check_answer
 from .reasoning.naming import diagnosis_meaning
+from .report.wording import OUTSIDE_WARNING
 from .scaling import (
     conclude,
     consensus,
@@ -51,6 +55,7 @@ from .scaling import (
     mean_agreement,
     unite,
     vote,
+    with_familiarity,
 )
 from .scaling_config import ScalingConfig
 from .volume import SliceOptions, VolumeCase, VolumeResult
@@ -244,7 +249,14 @@ class Sim4Seg:
                 sam_pixels, vision, torch.tensor([sam_frame.content])
             ),
             encoding_seconds=time.perf_counter() - started,
+            familiarity=self._familiarity(vision, lvlm_frame),
         )
+
+    def _familiarity(self, vision: VisionOutput, frame: Frame) -> Familiarity | None:
+        judge = self.model.familiarity
+        if judge is None or not is_large_enough(frame):
+            return None
+        return judge.of(self.model.lvlm, vision, [frame])[0]
 
     @torch.inference_mode()
     def _answer(self, query: Query, scaling: ScalingConfig) -> Result:
@@ -280,12 +292,12 @@ class Sim4Seg:
         mask_logits = self._choose(image, drawn, spoken, scaling)
         finding = self._finding(image.case, spoken, presence, mask_logits)
         claims = _checked_claims(image, spoken, finding)
+        named = None if label == UNKNOWN_DIAGNOSIS else label
+        diagnosis = conclude(probabilities, named, calibration)
         return Result(
             case=image.case,
             query=query,
-            diagnosis=conclude(
-                probabilities, None if label == UNKNOWN_DIAGNOSIS else label, calibration
-            ),
+            diagnosis=with_familiarity(diagnosis, image.familiarity),
             reasoning=spoken.reasoning,
             findings=(finding,),
             similarity=similarity[0, 0].sigmoid().numpy(),
@@ -295,9 +307,10 @@ class Sim4Seg:
                 "answer": opened - started + ended - masked,
                 "mask": masked - opened,
             },
-            warnings=self._warnings(finding, spoken, claims),
+            warnings=self._warnings(image, finding, spoken, claims),
             claims=claims,
             samples=self._samples(answers, drawn),
+            familiarity=image.familiarity,
         )
 
     def _speak(
@@ -381,9 +394,15 @@ class Sim4Seg:
         )
 
     def _warnings(
-        self, finding: Finding, answer: Answer, claims: tuple[CheckedClaim, ...]
+        self,
+        image: EncodedImage,
+        finding: Finding,
+        answer: Answer,
+        claims: tuple[CheckedClaim, ...],
     ) -> tuple[str, ...]:
         warnings = [] if self.fallback_warning is None else [self.fallback_warning]
+        if image.familiarity is not None and image.familiarity.is_outside:
+            warnings.insert(0, OUTSIDE_WARNING)
         if not answer.chain_of_thought:
             return tuple(warnings)
         says_absent = answer.analysis.strip().startswith("no ")

@@ -21,7 +21,7 @@ from .painting import (
     fill_and_outline,
     with_similarity,
 )
-from .report.wording import diagnosis_words
+from .report.wording import OUTSIDE_CAPTION, diagnosis_words
 
 MIN_SIDE = 512
 MAX_SIDE = 1400
@@ -128,6 +128,8 @@ def _overlay_captions(result: Result) -> list[_Caption]:
         captions.append(_Caption(f"Nothing found for: {', '.join(absent)}"))
     if not result.findings:
         captions.append(_Caption("Nothing found in this image"))
+    if result.familiarity is not None and result.familiarity.is_outside:
+        captions.append(_Caption(OUTSIDE_CAPTION))
     if result.diagnosis.uncertain:
         captions.append(_Caption(f"Diagnosis {diagnosis_words(result.diagnosis)}"))
     elif result.diagnosis.label:

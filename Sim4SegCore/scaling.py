@@ -6,13 +6,14 @@ which nobody has. Here votes and averages decide. Knows nothing of how answers a
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from .case import Diagnosis
+from .case import Diagnosis, Familiarity
 from .scaling_config import Calibration
 
 
@@ -93,6 +94,13 @@ def conclude(
         alternatives=tuple(ranked[1:4]),
         uncertain=named is not None and confidence < calibration.abstain_below,
     )
+
+
+def with_familiarity(diagnosis: Diagnosis, familiarity: Familiarity | None) -> Diagnosis:
+    """The same, called uncertain if the image is outside what the model was trained on."""
+    if familiarity is None or not familiarity.is_outside or diagnosis.label is None:
+        return diagnosis
+    return dataclasses.replace(diagnosis, uncertain=True)
 
 
 def consensus(logits: Sequence[Tensor]) -> Tensor:

@@ -29,6 +29,7 @@ from .evaluation import (
     surprise,
     ungated,
 )
+from .familiarity.fitting import fit_familiarity
 from .loop import split_calibration
 from .networks import build_network
 from .records import Record, data_folder, read_records, read_training_records
@@ -57,12 +58,13 @@ def export(config: TrainingConfig, target: Path, note: str = "") -> None:
     folder = data_folder(config.data)
     fraction = config.calibration_fraction
     records, _ = split_calibration(read_training_records(folder, config.more_data), fraction)
-    _, held_out = split_calibration(read_records(folder, "train"), fraction)
+    training, held_out = split_calibration(read_records(folder, "train"), fraction)
     network = build_network(config, records)
     model = network.model.eval()
     fit(saved["average"], {n: p for n, p in model.named_parameters() if p.requires_grad})
     model.load_state_dict(saved["buffers"] | saved["average"], strict=False)
     calibrate(model, held_out, folder)
+    model.familiarity = fit_familiarity(model.lvlm, training, held_out, folder)
     card = _card(config, model, records, saved["step"]) | ({"note": note} if note else {})
     save_model(model, target, card, network.adapter)
 

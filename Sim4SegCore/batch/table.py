@@ -35,6 +35,7 @@ ANSWER_COLUMNS = {
     "image_fraction": _NUMBER,
     "warnings": _TEXT,
 }
+FAMILIARITY_COLUMNS = {"is_outside": _FLAG}
 VOLUME_COLUMNS = {
     "mode": _TEXT,
     "volume_ml": _NUMBER,
@@ -52,6 +53,7 @@ COLUMNS = {
     **ANSWER_COLUMNS,
     "folder": _TEXT,
     **VOLUME_COLUMNS,
+    **FAMILIARITY_COLUMNS,
 }
 
 
@@ -60,7 +62,8 @@ def answer_columns(result: Result | VolumeResult) -> dict[str, Any]:
 
     Confidences are 0..1. Sizes are those of all findings together, `area_mm2` None without a
     pixel spacing. `presence_confidence` is that of the likeliest finding. Slices are counted
-    along the volume's own axis that `slice_axis` names.
+    along the volume's own axis that `slice_axis` names. `is_outside` is None where familiarity
+    is unknown.
     """
     if isinstance(result, VolumeResult):
         return {**_shared_columns(volume_result_to_dict(result)), **_volume_columns(result)}
@@ -69,6 +72,7 @@ def answer_columns(result: Result | VolumeResult) -> dict[str, Any]:
 
 def _shared_columns(answer: Mapping[str, Any]) -> dict[str, Any]:
     diagnosis, findings = answer["diagnosis"], answer["findings"]
+    familiarity = answer["familiarity"]
     others = [
         f"{other['label']} {other['confidence']:.2f}"
         for other in diagnosis["alternatives"]
@@ -83,6 +87,7 @@ def _shared_columns(answer: Mapping[str, Any]) -> dict[str, Any]:
         "present": any(finding["present"] for finding in findings),
         "presence_confidence": max(presences, default=None),
         "warnings": "; ".join(answer["warnings"]),
+        "is_outside": None if familiarity is None else familiarity["is_outside"],
     }
 
 
@@ -124,6 +129,7 @@ def rows(tasks: Sequence[Task], outcomes: Mapping[Key, Outcome]) -> list[dict[st
                 **{name: outcome.answer.get(name) for name in ANSWER_COLUMNS},
                 "folder": task.folder if outcome.status == DONE else "",
                 **{name: outcome.answer.get(name) for name in VOLUME_COLUMNS},
+                **{name: outcome.answer.get(name) for name in FAMILIARITY_COLUMNS},
             }
         )
     return made

@@ -5,6 +5,7 @@ model.safetensors    segmenter, RVLS2M and heads
 lvlm/                the network as transformers saves it, with tokenizer and image processor
 adapter/             optional: a LoRA adapter (peft) for the LVLM
 volumetric/          optional: the network of mode `volume`, see `volumetric_checkpoint`
+familiarity.safetensors  optional: tells images apart that are unlike the training images
 card.json            optional: data, licences, command, metrics
 """
 
@@ -27,6 +28,7 @@ from ..errors import Sim4SegError
 from ..io.problems import explain_os_error
 from .answer import SEG_TOKEN
 from .build import build_model
+from .familiarity_file import load_familiarity, save_familiarity
 from .layers import lay_out_channels_last
 from .lvlm import LVLM
 from .lvlm_loading import load_lvlm
@@ -106,6 +108,7 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> Sim4SegModel
     volumetric = folder / VOLUMETRIC_FOLDER
     if volumetric.is_dir():
         model.volumetric = VolumetricSource(volumetric)
+    model.familiarity = load_familiarity(folder)
     return model
 
 
@@ -148,6 +151,8 @@ def _write_parts(
     config = dataclasses.asdict(dataclasses.replace(model.config, lvlm=lvlm_config))
     _write_json(folder / CONFIG_FILE, config)
     save_file(_half(_own_state(model)), folder / WEIGHTS_FILE)
+    if model.familiarity is not None:
+        save_familiarity(model.familiarity, folder)
     if adapter is None:
         network = model.lvlm.network
         network.save_pretrained(folder / LVLM_FOLDER, state_dict=_half(_once(network)))

@@ -9,7 +9,12 @@ from pathlib import Path
 def open_to_readers(folder: Path) -> None:
     """Give weight files the mode of other new files; safetensors makes them their owner's alone,
     and a service of another user could not load them."""
+    for path in folder.rglob("*.safetensors"):
+        open_file_to_readers(path)
+
+
+def open_file_to_readers(path: Path) -> None:
+    """The same for one new file."""
     umask = os.umask(0)
     os.umask(umask)
-    for path in folder.rglob("*.safetensors"):
-        path.chmod(0o666 & ~umask)
+    path.chmod(0o666 & ~umask)

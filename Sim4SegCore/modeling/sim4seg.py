@@ -19,6 +19,7 @@ from .rvls2m import RVLS2M, MaskPrompt, RVLS2MConfig
 from .segmenter import Segmenter, SegmenterConfig
 
 if TYPE_CHECKING:
+    from .familiarity import FamiliarityJudge
     from .volumetric_source import VolumetricSource
 
 SAM_PIXEL_MEAN = (123.675, 116.28, 103.53)
@@ -203,6 +204,8 @@ class Sim4SegModel(nn.Module):
         self.detail_head = two_layers(width, embed_dim, 1)
         self.volumetric: VolumetricSource | None = None
         """Reads the network of mode `volume`; None if the checkpoint has none."""
+        self.familiarity: FamiliarityJudge | None = None
+        """Tells images apart that are unlike all training images; None if it cannot."""
 
     @property
     def device(self) -> torch.device:

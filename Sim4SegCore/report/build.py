@@ -258,7 +258,8 @@ def _limitations(result: Result) -> Iterator[str]:
         yield "The file does not state how the image lies in the patient."
     if case.modality in SECTIONAL:
         yield "One image was assessed, not the rest of the examination."
-    if result.diagnosis.uncertain:
+    is_outside = result.familiarity is not None and result.familiarity.is_outside
+    if result.diagnosis.uncertain and not is_outside:
         yield "The confidence is too low for a diagnosis; the candidates are named instead."
     yield RESEARCH_NOTICE
 

@@ -26,7 +26,7 @@ from ..painting import (
 )
 from .build import finding_names
 from .votes import Vote, tally
-from .wording import diagnosis_words, length, one_line, percent, sentence
+from .wording import OUTSIDE_CAPTION, diagnosis_words, length, one_line, percent, sentence
 
 MARGIN, GAP = 24, 36
 SIDE_BY_SIDE = (560, 560)
@@ -189,7 +189,10 @@ def _diagnosis_lines(result: Result) -> list[_Line]:
     answers = len(result.samples.answers)
     heading = f"Diagnosis, from {answers} answers" if answers > 1 else "Diagnosis"
     colour = ALARM if result.diagnosis.uncertain else TEXT
-    return [_Line(heading, MUTED), _Line(sentence(diagnosis_words(result.diagnosis)), colour)]
+    lines = [_Line(heading, MUTED), _Line(sentence(diagnosis_words(result.diagnosis)), colour)]
+    if result.familiarity is not None and result.familiarity.is_outside:
+        lines.append(_Line(f"{OUTSIDE_CAPTION}.", ALARM))
+    return lines
 
 
 # --------------------------------------------------------------------------- drawing

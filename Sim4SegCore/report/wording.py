@@ -11,6 +11,16 @@ RESEARCH_NOTICE = (
     "This text was produced by a research tool; it is not a medical device and must not be "
     "used for diagnosis or treatment."
 )
+OUTSIDE_WARNING = (
+    "This image is outside what the model was trained on: rely on neither mask nor diagnosis, "
+    "however sure they seem"
+)
+OUTSIDE_DIAGNOSIS_WARNING = (
+    "These slices are outside what the language model was trained on: do not rely on the "
+    "diagnosis, however sure it seems"
+)
+"""Of volumes whose mask another network draws, which has its own say in what it knows."""
+OUTSIDE_CAPTION = "Outside what the model was trained on"
 NO_DIAGNOSIS = "No diagnosis is suggested"
 MOST_CANDIDATES = 3
 """How many candidates an uncertain diagnosis is told as."""

@@ -13,6 +13,7 @@ from ..case import (
     Case,
     CheckedClaim,
     Diagnosis,
+    Familiarity,
     Finding,
     MaskCandidate,
     ModelIdentity,
@@ -77,6 +78,7 @@ class RemoteAnswer:
             warnings=tuple(document["warnings"]),
             claims=tuple(CheckedClaim(**claim) for claim in document["claims"]),
             samples=self._samples(),
+            familiarity=_familiarity(document),
         )
 
     def to_volume_result(self, volume: VolumeCase) -> VolumeResult:
@@ -112,6 +114,7 @@ class RemoteAnswer:
             is_complete=part["is_complete"],
             timing=document["timing"],
             warnings=(*volume.warnings, *document["warnings"]),
+            familiarity=_familiarity(document),
         )
 
     def _samples(self) -> Samples:
@@ -161,6 +164,11 @@ def _similarity(wire: WireArray) -> NDArray[np.float32]:
 def _diagnosis(values: Mapping[str, Any]) -> Diagnosis:
     others = tuple((item["label"], item["confidence"]) for item in values["alternatives"])
     return Diagnosis(values["label"], values["confidence"], others, values["uncertain"])
+
+
+def _familiarity(document: Mapping[str, Any]) -> Familiarity | None:
+    values = document.get("familiarity")  # services before schema 2.1 do not tell
+    return None if values is None else Familiarity(values["distance"], values["limit"])
 
 
 def _finding(values: Mapping[str, Any], mask: NDArray[np.bool_]) -> Finding:

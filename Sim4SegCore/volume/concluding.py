@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..case import Finding, Query, Result
+from ..case import Familiarity, Finding, Query, Result
 from ..progress import Progress, Step, StopAndKeepError
+from ..report.wording import OUTSIDE_DIAGNOSIS_WARNING, OUTSIDE_WARNING
+from ..scaling import with_familiarity
 from .case import VolumeCase
 from .key_slices import Chosen, choose_key_slices, shared_diagnosis
 from .measuring import measure_volume
@@ -41,6 +43,7 @@ class FoundMask:
         presence: (slices of the view,) probabilities; NaN where nothing was looked at.
         confidence: that the target is in the volume.
         interpolated: slices whose presence lies between those of their neighbours.
+        familiarity: of the slices that were read.
         label: of the target, if the mode knows it; else the language model names it.
         stopped: how far it came, as a clause, if it was stopped early.
         warnings: sentences about what was odd.
@@ -51,6 +54,7 @@ class FoundMask:
     presence: NDArray[np.float64]
     confidence: float
     interpolated: frozenset[int] = frozenset()
+    familiarity: Familiarity | None = None
     label: str | None = None
     stopped: str | None = None
     warnings: tuple[str, ...] = ()
@@ -111,6 +115,7 @@ class Concluder:
         key_slices = tuple(key for key, _ in answered)
         calibration = self._predictor.model.config.calibration
         diagnosis, reasoning = shared_diagnosis(key_slices, calibration.abstain_below)
+        diagnosis = with_familiarity(diagnosis, found.familiarity)
         finding = self._finding(found, [result for _, result in answered])
         return VolumeResult(
             case=self._case,
@@ -128,6 +133,7 @@ class Concluder:
             is_complete=not was_stopped,
             timing=watch.timing,
             warnings=self._warnings(found, finding, key_slices, was_stopped),
+            familiarity=found.familiarity,
         )
 
     def _areas(self, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -202,6 +208,9 @@ class Concluder:
         was_stopped: bool,
     ) -> tuple[str, ...]:
         warnings = [*self._case.warnings, *found.warnings]
+        if found.familiarity is not None and found.familiarity.is_outside:
+            by_mode = {"volume": OUTSIDE_DIAGNOSIS_WARNING}
+            warnings.insert(0, by_mode.get(self._options.mode, OUTSIDE_WARNING))
         if self._predictor.fallback_warning is not None:
             warnings.append(self._predictor.fallback_warning)
         if was_stopped:

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..case import Familiarity
 from ..modeling.answer import OPENING, SEG_TOKEN
+from ..modeling.familiarity import median_of, shows_enough
 from ..modeling.image_embedding import ImageEmbedding
+from ..modeling.lvlm import VisionOutput
 from ..modeling.precision import fast_precision
 from ..modeling.sim4seg import FramePair, ImageTokens, Sim4SegModel
 from .slices import SlicePictures
@@ -61,6 +64,12 @@ class SliceGrounder:
         seg_id = int(lvlm.tokenizer.convert_tokens_to_ids(SEG_TOKEN))
         self._text_ids = query_ids + opening
         self._seg_place = len(query_ids) + opening.index(seg_id)
+        self._judged: dict[int, Familiarity] = {}
+
+    @property
+    def familiarity(self) -> Familiarity | None:
+        """The median of the slices read so far; None if none of them could be judged."""
+        return median_of(self._judged.values())
 
     @torch.inference_mode()
     def scout(self, numbers: Sequence[int]) -> Scouted:
@@ -103,13 +112,24 @@ class SliceGrounder:
     def _see(self, numbers: Sequence[int]) -> tuple[ImageTokens, Tensor]:
         """The LVLM's image tokens of slices, and the [SEG] states (B, D) that it says on them."""
         lvlm = self.model.lvlm
-        vision = lvlm.see(self.pictures.framed(numbers, self.lvlm_frame).to(self.model.device))
+        framed = self.pictures.framed(numbers, self.lvlm_frame)
+        vision = lvlm.see(framed.to(self.model.device))
+        self._judge(numbers, vision, framed)
         prefix = lvlm.prefix_ids(vision)
         ids = torch.tensor([prefix + self._text_ids], device=self.model.device)
         states, _ = lvlm.hidden_states(ids.expand(len(numbers), -1), vision)
         image_states = states[:, len(prefix) - vision.token_count : len(prefix)]
         seg_states = states[:, len(prefix) + self._seg_place]
         return self.model.image_tokens(vision, image_states), seg_states
+
+    def _judge(self, numbers: Sequence[int], vision: VisionOutput, framed: Tensor) -> None:
+        judge = self.model.familiarity
+        if judge is None:
+            return
+        judged = judge.of(self.model.lvlm, vision, [self.lvlm_frame] * len(numbers))
+        for number, picture, familiarity in zip(numbers, framed, judged, strict=True):
+            if shows_enough(picture, self.lvlm_frame):
+                self._judged[number] = familiarity
 
     def _expand(self, seg_state: Tensor, count: int) -> Tensor:
         weight = self.model.rvls2m.scale

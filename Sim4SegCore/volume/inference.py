@@ -82,6 +82,7 @@ def segment_slices(
         presence=torch.where(looked.is_seen, looked.presence.double(), torch.nan).numpy(),
         interpolated=frozenset(looked.seen) - frozenset(looked.anchors),
         confidence=float(presence.max()),
+        familiarity=looker.familiarity,
         stopped=stopped,
         warnings=tuple(looked.warnings),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..case import Familiarity
 from ..modeling.lvlm import LVLM
 from ..progress import StopAndKeepError
 from .anchors import AnchoredReadings, anchor_numbers
@@ -89,6 +90,11 @@ class SliceLooker:
     def lvlm(self) -> LVLM:
         """That reads the query."""
         return self._holder.model.lvlm
+
+    @property
+    def familiarity(self) -> Familiarity | None:
+        """Of the slices that the LVLM has read so far."""
+        return self._grounder.familiarity
 
     @property
     def warnings(self) -> list[str]:

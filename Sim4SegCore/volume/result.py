@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..case import Diagnosis, Finding, ModelIdentity, Query
+from ..case import Diagnosis, Familiarity, Finding, ModelIdentity, Query
 from .case import VolumeCase
 from .slice_view import SliceView
 from .windows import Window
@@ -84,6 +84,8 @@ class VolumeResult:
         is_complete: False if it was stopped early and not everything was looked at.
         timing: seconds by stage.
         warnings: sentences the user should read before trusting the result.
+        familiarity: the median of the slices that the LVLM read, see `familiarity`; None if the
+            checkpoint cannot tell, or they show too little.
     """
 
     case: VolumeCase
@@ -101,6 +103,7 @@ class VolumeResult:
     is_complete: bool = True
     timing: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    familiarity: Familiarity | None = None
 
     @property
     def mask(self) -> NDArray[np.bool_]:

@@ -63,6 +63,7 @@ def segment_windows(
         cleaning=cleaning,
         presence=looker.grid.onto(view, seen.along).astype(np.float64),
         confidence=seen.presence,
+        familiarity=scout.familiarity,
         label=target or UNNAMED_TARGET,
         stopped=_how_far(seen),
         warnings=tuple(warnings),

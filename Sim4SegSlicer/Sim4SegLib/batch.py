@@ -16,11 +16,12 @@ from Sim4SegCore.errors import Sim4SegError
 
 from .connection import ServiceSettings, environment_of_child
 from .installer import check_packages
+from .report_text import is_outside
 
 EXIT_SOME_FAILED = 3
 POLL_S = 0.02
 STOP_S = 10.0
-COLUMNS = ("volume", "query", "diagnosis", "confidence", "found", "error")
+COLUMNS = ("volume", "query", "diagnosis", "confidence", "found", "outside", "error")
 
 
 @dataclass(frozen=True)
@@ -242,8 +243,9 @@ def _interrupt(process: subprocess.Popen[str]) -> None:
 def _cells(row: BatchRow) -> tuple[Any, ...]:
     result = row.result
     if result is None:
-        return row.volumeNode.GetName(), row.query, "", "", "", row.error
+        return row.volumeNode.GetName(), row.query, "", "", "", "", row.error
     found = [each["label"] for each in result.document["findings"] if each["present"]]
     confidence = "" if result.confidence is None else f"{result.confidence:.3f}"
     name = row.volumeNode.GetName()
-    return name, row.query, result.diagnosis or "", confidence, "; ".join(found), ""
+    outside = "yes" if is_outside(result.document) else ""
+    return name, row.query, result.diagnosis or "", confidence, "; ".join(found), outside, ""

@@ -87,9 +87,18 @@ def diagnosis_sentence(document: Document) -> str:
     diagnosis = document["diagnosis"]
     if not diagnosis["label"]:
         return _("No diagnosis is suggested.")
-    is_uncertain = diagnosis.get("uncertain")
-    word = _("Uncertain, first candidate") if is_uncertain else _("Suggested diagnosis")
+    if is_outside(document):
+        word = _("Unlike what the model was trained on, first candidate")
+    elif diagnosis.get("uncertain"):
+        word = _("Uncertain, first candidate")
+    else:
+        word = _("Suggested diagnosis")
     return f"{word}: {diagnosis['label']} ({_percent(diagnosis['confidence'])})"
+
+
+def is_outside(document: Document) -> bool:
+    """Whether the image is outside what the model was trained on, as far as it can tell."""
+    return bool((document.get("familiarity") or {}).get("is_outside"))
 
 
 def alternatives_sentence(document: Document) -> str:

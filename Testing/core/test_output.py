@@ -105,7 +105,7 @@ def test_dictionary_has_every_field() -> None:
     content = result_to_dict(result)
     report = content.pop("report")
     assert content == {
-        "schema_version": "2.0",
+        "schema_version": "2.1",
         "query": "Is there a tumor? Żółć 肿瘤",
         "diagnosis": {
             "label": "glioma",
@@ -116,6 +116,7 @@ def test_dictionary_has_every_field() -> None:
                 {"label": "none", "confidence": 0.08},
             ],
         },
+        "familiarity": None,
         "reasoning": "Bright, round.",
         "findings": [
             {
