@@ -286,14 +286,16 @@ class Sim4Seg:
             if max(ballot, key=lambda name: ballot[name]) == label
         ]
         spoken = max(voters, key=lambda words: words.log_probability).answer
-        presence = calibration.presence(
-            float(grounding.presence_logits[0]), named_target(spoken) or UNNAMED_TARGET
-        )
+        target = named_target(spoken) or UNNAMED_TARGET
+        presence = calibration.presence(float(grounding.presence_logits[0]), target)
         mask_logits = self._choose(image, drawn, spoken, scaling)
         finding = self._finding(image.case, spoken, presence, mask_logits)
         claims = _checked_claims(image, spoken, finding)
         named = None if label == UNKNOWN_DIAGNOSIS else label
-        diagnosis = conclude(probabilities, named, calibration)
+        believed = calibration.believed(probabilities, target)
+        if named is not None:  # that none is given rivals no diagnosis
+            believed.pop(UNKNOWN_DIAGNOSIS, None)
+        diagnosis = conclude(believed, named, calibration)
         return Result(
             case=image.case,
             query=query,

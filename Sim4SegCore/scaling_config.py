@@ -12,6 +12,7 @@ from .errors import Sim4SegError
 MAX_SAMPLES = 64
 MAX_MASKS = 8
 SMALLEST_TEMPERATURE = 0.05
+DOUBT = 5
 MaskChoice = Literal["consensus", "estimated IoU", "agreement", "text"]
 MASK_CHOICES: tuple[str, ...] = get_args(MaskChoice)
 
@@ -80,13 +81,29 @@ class Calibration:
         abstain_below: a less likely diagnosis is called uncertain.
         presence_shifts: by target, added to the logit of its presence in an image, so that one
             threshold suits targets that are told from nothing well, and those that are not.
+        diagnoses_checked: by target, on how many held-out images its diagnosis was checked;
+            empty where nobody counted.
     """
 
     diagnosis_temperature: float = 1.0
     mask_temperature: float = 1.0
     abstain_below: float = 0.0
     presence_shifts: Mapping[str, float] = field(default_factory=dict)
+    diagnoses_checked: Mapping[str, int] = field(default_factory=dict)
 
     def presence(self, logit: float, target: str) -> float:
         """Probability that a target is in an image."""
         return 1 / (1 + math.exp(-logit - self.presence_shifts.get(target, 0.0)))
+
+    def believed(self, probabilities: Mapping[str, float], target: str) -> dict[str, float]:
+        """A target's diagnoses with as much certainty as the images allow that it was checked on.
+
+        Without any, hardly more than even chances are left, however sure the model is: a mixture
+        of both, as if DOUBT images had been seen on which it only guessed.
+        """
+        if not self.diagnoses_checked:
+            return dict(probabilities)
+        seen = 1 + self.diagnoses_checked.get(target, 0)
+        trust = seen / (seen + DOUBT)
+        even = (1 - trust) / len(probabilities)
+        return {label: trust * value + even for label, value in probabilities.items()}

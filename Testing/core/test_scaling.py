@@ -148,3 +148,18 @@ def test_expected_dice_is_what_dice_averages_to():
     assert expected_dice(logits, mask, PLAIN) == pytest.approx(sum(dices) / 300, abs=5e-3)
     assert expected_dice(logits, mask, Calibration(mask_temperature=3.0)) < sum(dices) / 300
     assert expected_dice(logits, torch.zeros_like(mask), PLAIN) is None
+
+
+def test_a_diagnosis_is_believed_as_far_as_it_was_checked():
+    shares = {"macular degeneration": 0.98, "healthy": 0.02}
+    calibration = Calibration(diagnoses_checked={"skin lesion": 500, "retinal vessels": 2})
+    often, seldom, never = (
+        calibration.believed(shares, target)
+        for target in ("skin lesion", "retinal vessels", "left lung")
+    )
+    sure = [believed["macular degeneration"] for believed in (often, seldom, never)]
+    assert 0.98 > sure[0] > 0.97 > sure[1] > sure[2] > 0.5
+    for believed in (often, seldom, never):
+        assert sum(believed.values()) == pytest.approx(1.0)
+        assert list(believed) == list(shares)
+    assert Calibration().believed(shares, "left lung") == shares
