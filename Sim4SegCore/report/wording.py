@@ -24,7 +24,7 @@ OUTSIDE_CAPTION = "Outside what the model was trained on"
 NO_DIAGNOSIS = "No diagnosis is suggested"
 MOST_CANDIDATES = 3
 """How many candidates an uncertain diagnosis is told as."""
-LIKELY = 0.01
+LIKELY = 0.05
 """Alternatives that are less probable are not told."""
 
 

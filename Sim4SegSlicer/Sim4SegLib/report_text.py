@@ -106,7 +106,7 @@ def alternatives_sentence(document: Document) -> str:
     others = [
         f"{other['label']} {_percent(other['confidence'])}"
         for other in document["diagnosis"]["alternatives"][:3]
-        if (other["confidence"] or 0) >= 0.01
+        if (other["confidence"] or 0) >= 0.05
     ]
     return _("Also considered: {}.").format(", ".join(others)) if others else ""
 
