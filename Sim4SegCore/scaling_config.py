@@ -12,7 +12,7 @@ from .errors import Sim4SegError
 MAX_SAMPLES = 64
 MAX_MASKS = 8
 SMALLEST_TEMPERATURE = 0.05
-DOUBT = 5
+ENOUGH = 10
 MaskChoice = Literal["consensus", "estimated IoU", "agreement", "text"]
 MASK_CHOICES: tuple[str, ...] = get_args(MaskChoice)
 
@@ -98,12 +98,11 @@ class Calibration:
     def believed(self, probabilities: Mapping[str, float], target: str) -> dict[str, float]:
         """A target's diagnoses with as much certainty as the images allow that it was checked on.
 
-        Without any, hardly more than even chances are left, however sure the model is: a mixture
-        of both, as if DOUBT images had been seen on which it only guessed.
+        ENOUGH images leave the probabilities as they are; with fewer they are mixed with even
+        chances, and without any hardly more than those is left, however sure the model is.
         """
         if not self.diagnoses_checked:
             return dict(probabilities)
-        seen = 1 + self.diagnoses_checked.get(target, 0)
-        trust = seen / (seen + DOUBT)
+        trust = min(1.0, (self.diagnoses_checked.get(target, 0) + 0.5) / ENOUGH)
         even = (1 - trust) / len(probabilities)
         return {label: trust * value + even for label, value in probabilities.items()}

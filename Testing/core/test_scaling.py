@@ -158,7 +158,8 @@ def test_a_diagnosis_is_believed_as_far_as_it_was_checked():
         for target in ("skin lesion", "retinal vessels", "left lung")
     )
     sure = [believed["macular degeneration"] for believed in (often, seldom, never)]
-    assert 0.98 > sure[0] > 0.97 > sure[1] > sure[2] > 0.5
+    assert often == shares
+    assert sure[0] > 0.9 > sure[1] > 0.6 > sure[2] > 0.5
     for believed in (often, seldom, never):
         assert sum(believed.values()) == pytest.approx(1.0)
         assert list(believed) == list(shares)
