@@ -182,6 +182,7 @@ class TrainingConfig:
             that a run means the same on any number of them.
         micro_batch_size: samples of one forward pass; 0 takes a process's whole share.
         max_text_tokens: longer queries with answers are refused.
+        bfloat16: compute in bfloat16 where the device does so natively; elsewhere it is slower.
         image_cache_gib: memory for decoded images, in each loader process; what does not fit is
             read again.
     """

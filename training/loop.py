@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.modeling.layers import lay_out_channels_last
+from Sim4SegCore.modeling.precision import fast_precision
 from Sim4SegCore.modeling.sim4seg import TeacherForced
 
 from . import run_folder, state
@@ -255,8 +256,8 @@ class Trainer:
         return dict(zip(totals, summed.tolist(), strict=True))
 
     def _predict(self, batch: Batch) -> TeacherForced:
-        half = torch.autocast(self.world.device.type, torch.bfloat16)
-        with half if self.config.bfloat16 else contextlib.nullcontext():
+        half = fast_precision(self.model.rvls2m.scale) if self.config.bfloat16 else None
+        with half or contextlib.nullcontext():
             return predict(self.forward, batch)
 
     def _check_finite(self, terms: dict[str, float], batches: Sequence[Batch]) -> None:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from Sim4SegCore.errors import Sim4SegError
+from Sim4SegCore.modeling.precision import fast_precision
 
 from .. import run_folder, state
 from ..average import WeightAverage
@@ -155,8 +156,8 @@ class NetworkTrainer(Generic[Net, B]):
         return {"learning_rate": rate} | values
 
     def _predict(self, images: Tensor) -> Tensor:
-        half = torch.autocast(self.world.device.type, torch.bfloat16)
-        with half if self.config.bfloat16 else contextlib.nullcontext():
+        half = fast_precision(next(self.network.parameters())) if self.config.bfloat16 else None
+        with half or contextlib.nullcontext():
             predicted: Tensor = self.network(images)
         return predicted
 

@@ -28,5 +28,5 @@ class FamiliarityConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 0.1
     dropout: float = 0.3
-    outside_rate: float = 0.03
+    outside_rate: float = 0.02
     seed: int = 0

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from Sim4SegCore.errors import Sim4SegError
+from Sim4SegCore.modeling.precision import fast_precision
 from Sim4SegCore.modeling.volumetric import VolumeGrounding, VolumetricConfig, VolumetricNetwork
 
 from .. import run_folder, state
@@ -153,8 +154,8 @@ class VolumetricTrainer:
         return {"learning_rate": rate} | values
 
     def _predict(self, batch: WindowBatch) -> VolumeGrounding:
-        half = torch.autocast(self.world.device.type, torch.bfloat16)
-        with half if self.config.bfloat16 else contextlib.nullcontext():
+        half = fast_precision(next(self.network.parameters())) if self.config.bfloat16 else None
+        with half or contextlib.nullcontext():
             output: VolumeGrounding = self.network(batch.windows, self._queries(batch))
         return output
 
