@@ -62,13 +62,21 @@ class FamiliarityJudge:
         Raises:
             Sim4SegError: if this was fitted to another vision tower.
         """
+        self.check_fits(lvlm)
+        distances = self.distances(pooled_features(vision, frames))
+        return [Familiarity(distance, self.limit) for distance in distances.tolist()]
+
+    def check_fits(self, lvlm: LVLM) -> None:
+        """Refuse another vision tower than this was fitted to.
+
+        Raises:
+            Sim4SegError: if this was fitted to another vision tower.
+        """
         if self.fitted_to != vision_fingerprint(lvlm):
             raise Sim4SegError(
                 "familiarity.safetensors of this checkpoint was fitted to other weights; "
                 "run `python training/run.py familiarity`"
             )
-        distances = self.distances(pooled_features(vision, frames))
-        return [Familiarity(distance, self.limit) for distance in distances.tolist()]
 
     def distances(self, features: Tensor) -> Tensor:
         """(B, F) features to (B,) distances, 0 and above; near 0 for training images."""

@@ -111,6 +111,7 @@ class RemoteAnswer:
             slices=tuple(SliceScore(**score) for score in part["slices"]),
             key_slices=tuple(_key_slice(entry) for entry in part["key_slices"]),
             cleaning=Cleaning(**part["cleaning"]),
+            mode=part["mode"],
             is_complete=part["is_complete"],
             timing=document["timing"],
             warnings=(*volume.warnings, *document["warnings"]),

@@ -207,10 +207,11 @@ class Concluder:
         key_slices: tuple[KeySlice, ...],
         was_stopped: bool,
     ) -> tuple[str, ...]:
-        warnings = [*self._case.warnings, *found.warnings]
+        warnings = [*self._case.warnings]
         if found.familiarity is not None and found.familiarity.is_outside:
             by_mode = {"volume": OUTSIDE_DIAGNOSIS_WARNING}
-            warnings.insert(0, by_mode.get(self._options.mode, OUTSIDE_WARNING))
+            warnings.append(by_mode.get(self._options.mode, OUTSIDE_WARNING))
+        warnings += found.warnings
         if self._predictor.fallback_warning is not None:
             warnings.append(self._predictor.fallback_warning)
         if was_stopped:

@@ -2,8 +2,9 @@
 
     python Testing/batch/batch_fake_predictor.py STUDIES -o OUT …    with FAKE_SECONDS per answer
 
-A query with "explode" raises about images whose name starts with b. Of volumes the mask is what
-is brighter than the mean, and the key slice is where there is most of it.
+A query with "explode" raises about images whose name starts with b. What is asked whether it is
+familiar is so unless its name starts with a. Of volumes the mask is what is brighter than the mean,
+and the key slice is where there is most of it.
 """
 
 import argparse
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from Sim4SegCore.batch.command import add_batch_arguments, run_batch_command
 from Sim4SegCore.case import (
     Diagnosis,
+    Familiarity,
     Finding,
     ModelIdentity,
     Query,
@@ -69,6 +71,7 @@ class FakePredictor:
             similarity=np.full(self._case.size, 0.25, np.float32),
             model=self.identity,
             samples=samples(scaling or self.model.config.scaling),
+            familiarity=familiarity(self._case, query),
         )
 
     def segment_volume(self, volume, query, options):
@@ -91,7 +94,15 @@ class FakePredictor:
             key_slices=(key,),
             cleaning=Cleaning(parts=1),
             mode=options.mode,
+            familiarity=familiarity(volume, query),
         )
+
+
+def familiarity(case, query):
+    """Unknown unless it is asked for."""
+    if "familiar" not in query:
+        return None
+    return Familiarity(2.0 if case.source.name.startswith("a") else 0.5, 1.0)
 
 
 def samples(scaling):

@@ -9,45 +9,23 @@ from pathlib import Path
 import pytest
 import torch
 from tiny import QUERY, compact_model, picture
+from tiny_familiarity import features, judge_for
 
 from Sim4SegCore import Case, Familiarity, ModelIdentity, Sim4Seg, Sim4SegError
 from Sim4SegCore.frame import Frame
 from Sim4SegCore.modeling.familiarity import (
-    FamiliarityJudge,
     median_of,
     pooled_features,
     shows_enough,
-    vision_fingerprint,
 )
 from Sim4SegCore.modeling.familiarity_file import (
     FAMILIARITY_FILE,
     load_familiarity,
     save_familiarity,
 )
-from Sim4SegCore.modeling.lvlm import LVLM
 from Sim4SegCore.modeling.sim4seg import Sim4SegModel
 from Sim4SegCore.output import result_to_dict
 from Sim4SegCore.report.wording import OUTSIDE_WARNING
-
-
-def features(lvlm: LVLM, height: int = 40, width: int = 120) -> torch.Tensor:
-    frame = Frame.longest_side((height, width), lvlm.config.image_size)
-    with torch.inference_mode():
-        return pooled_features(lvlm.see(frame.apply(picture(0, height, width))[None]), [frame])
-
-
-def judge_for(lvlm: LVLM, limit: float) -> FamiliarityJudge:
-    """Distances of log(1 + e) at a whole, and more for what is off."""
-    size = features(lvlm).shape[1]
-    return FamiliarityJudge(
-        mean=torch.zeros(size),
-        spread=torch.ones(size),
-        hidden=torch.full((1, size), 0.5),
-        hidden_bias=torch.ones(1),
-        output=torch.ones(1),
-        limit=limit,
-        fitted_to=vision_fingerprint(lvlm),
-    )
 
 
 def predictor(limit: float | None) -> Sim4Seg:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from Sim4SegCore import Case, Diagnosis, Finding, Geometry, ModelIdentity, Query, Result
-from Sim4SegCore.case import MaskCandidate, SampledAnswer, Samples
+from Sim4SegCore.case import Familiarity, MaskCandidate, SampledAnswer, Samples
 from Sim4SegCore.measurements import measure
 from Sim4SegCore.progress import Step
 from Sim4SegCore.scaling_config import ScalingConfig
@@ -35,6 +35,7 @@ class FakePredictor:
     steps: int = 4
     name: str = "fake"
     fails: Callable[[Case, str], None] | None = None
+    familiarity: Familiarity | None = None
     encodings: int = 0
     progress: Callable[[Step], None] = ignore
     encoded: Case | None = None
@@ -69,6 +70,7 @@ class FakePredictor:
             model=ModelIdentity(self.name, "00", "1"),
             timing={"encode": 0.0, "answer": self.seconds, "mask": 0.0},
             samples=samples(mask, scaling or self.scaling),
+            familiarity=self.familiarity,
         )
 
     def segment_volume(
@@ -102,8 +104,10 @@ class FakePredictor:
                 for number in range(options.key_slices)
             ),
             cleaning=Cleaning(islands_removed=1, parts=1),
+            mode=options.mode,
             timing={"slices": self.seconds},
             warnings=volume.warnings,
+            familiarity=self.familiarity,
         )
 
 

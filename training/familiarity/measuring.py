@@ -48,12 +48,13 @@ class FamiliarityMeter:
     def __init__(self, model: Sim4SegModel) -> None:
         """
         Raises:
-            Sim4SegError: if the checkpoint cannot tell.
+            Sim4SegError: if the checkpoint cannot tell, or its judge is of other weights.
         """
         if model.familiarity is None:
             raise Sim4SegError(
                 "this checkpoint has no familiarity.safetensors; run `run.py familiarity` first"
             )
+        model.familiarity.check_fits(model.lvlm)
         self._judge = model.familiarity
         self._reader = FeatureReader(model.lvlm)
 

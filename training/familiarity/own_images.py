@@ -35,7 +35,7 @@ def own_images(places: Sequence[Path]) -> Iterator[OutsideImage]:
     for place in places:
         for source in _sources(place):
             for number, case in enumerate(_cases(source)):
-                yield OutsideImage(place.name, f"{source.name} {number}", case)
+                yield OutsideImage(place.absolute().name, f"{source.name} {number}", case)
 
 
 def _sources(place: Path) -> list[Path]:

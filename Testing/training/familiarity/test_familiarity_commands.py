@@ -1,0 +1,106 @@
+"""From a checkpoint that cannot tell to one that can, and the tables about it."""
+
+import re
+
+import numpy as np
+import pytest
+import SimpleITK
+from PIL import Image
+
+from Sim4SegCore import Sim4Seg
+from Sim4SegCore.modeling.familiarity_file import FAMILIARITY_FILE, save_familiarity
+from training.records import read_records
+
+QUERY = "Is there a polyp?"
+ROW = re.compile(r"^\| (.+?) \| (\d+) \| ([\d.]+) % \|$", re.MULTILINE)
+
+
+def tables(printed):
+    """Title -> name of a row -> (count, percentage called outside)."""
+    found = {}
+    for text in printed.strip().split("\n\n"):
+        title = re.match(r"\| (.+?) \| n \| called outside \|", text).group(1)
+        found[title] = {name: (int(n), float(share)) for name, n, share in ROW.findall(text)}
+    return found
+
+
+def familiarity(checkpoint, pixels):
+    predictor = Sim4Seg.from_pretrained(checkpoint, device="cpu")
+    return predictor.segment(pixels, QUERY).familiarity
+
+
+def cross(seed):
+    """A bright cross on grey: like nothing else that is shown while fitting."""
+    pixels = np.random.default_rng(seed).normal(120, 12, (64, 64, 3))
+    pixels[28:36] += (100, -100, 100)
+    pixels[:, 28:36] += (100, -100, 100)
+    return np.clip(pixels, 0, 255).astype(np.uint8)
+
+
+def test_a_fitted_checkpoint_tells_its_data_from_others(command, checkpoint, made_up_data):
+    code, printed = command("familiarity")
+    assert code == 0
+    limit = float(re.search(r"familiarity\.safetensors: limit ([\d.]+)$", printed.out)[1])
+    first = (checkpoint / FAMILIARITY_FILE).read_bytes()
+    assert command("familiarity")[0] == 0
+    assert (checkpoint / FAMILIARITY_FILE).read_bytes() == first, "always the same"
+    code, printed = command("outside", "--split", "train", "--changed")
+    assert code == 0
+    found = tables(printed.out)
+    assert list(found) == ["outside", "train", "train, changed"]
+    outside, train, changed = found.values()
+    assert set(train) == {"PH2", "LGG", "HRF", "all"} and train["all"][0] == 24
+    assert [train[name][0] for name in ("PH2", "LGG", "HRF")] == [8, 8, 8]
+    assert outside["all"][0] == sum(n for name, (n, _) in outside.items() if name != "all")
+    assert outside["all"][1] > 80 and train["all"][1] < 20
+    assert set(changed) == {"JPEG quality 50", "10 % brighter", "10 % darker", "half resolution"}
+    assert all(count == 24 for count, _ in changed.values())
+
+    figures = np.indices((128, 128)).sum(0) // 16 % 2 * np.uint8(255)
+    judged = familiarity(checkpoint, figures)
+    assert judged.is_outside and judged.limit == pytest.approx(limit)
+    record = read_records(made_up_data / "m3ds", "train")[1]
+    shown = np.asarray(Image.open(made_up_data / "m3ds" / record.image))
+    assert not familiarity(checkpoint, shown).is_outside
+
+
+def test_what_is_exposed_is_outside_from_then_on(command, checkpoint, tmp_path):
+    folder = tmp_path / "crosses"
+    folder.mkdir()
+    for seed in range(20):
+        Image.fromarray(cross(seed)).save(folder / f"{seed}.png")
+    command("familiarity")
+    before = familiarity(checkpoint, cross(99))
+    assert command("familiarity", "--exposed", folder)[0] == 0
+    after = familiarity(checkpoint, cross(99))
+    assert after.is_outside
+    assert after.distance / after.limit > 1.1 * before.distance / before.limit
+
+
+def test_images_and_volumes_of_ones_own_are_lines_of_the_table(
+    command, checkpoint, judge, tmp_path, monkeypatch
+):
+    save_familiarity(judge, checkpoint)
+    pictures, scans = tmp_path / "my pictures", tmp_path / "scans"
+    pictures.mkdir()
+    scans.mkdir()
+    for seed in range(3):
+        Image.fromarray(cross(seed)).save(pictures / f"{seed}.png")
+    voxels = np.random.default_rng(0).integers(0, 900, (50, 40, 44)).astype(np.int16)
+    voxels[:2] = 0
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), str(scans / "long.nii.gz"))
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels[:6]), str(tmp_path / "short.nrrd"))
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels[9:10]), str(tmp_path / "one.nrrd"))
+    own = [pictures, scans, tmp_path / "short.nrrd", tmp_path / "one.nrrd"]
+    code, printed = command("outside", "--limit", "2", "--images", *own)
+    assert code == 0
+    found = tables(printed.out)
+    counts = {name: count for name, (count, _) in found["outside"].items()}
+    assert counts["my pictures"] == 3
+    assert counts["scans"] == 40, "of a long volume some slices, evenly spread"
+    assert counts["short.nrrd"] == 4, "empty slices show nothing"
+    assert counts["one.nrrd"] == 1
+    assert found["val"]["all"][0] == 3, "every second of six"
+    monkeypatch.chdir(pictures)
+    _, printed = command("outside", "--images", ".")
+    assert tables(printed.out)["outside"]["my pictures"][0] == 3
