@@ -98,7 +98,7 @@ def calibrate(model: Sim4SegModel, held_out: Sequence[Record], folder: Path) -> 
     )
     calibration = dataclasses.replace(
         _calibration(model, held_out, folder),
-        presence_shifts={target: round(shift, 3) for target, shift in shifts.items()},
+        presence_shifts=shifts,
         diagnoses_checked=dict(Counter(row.target for row in rows if row.diagnosis is not None)),
     )
     model.config = dataclasses.replace(model.config, calibration=calibration)

@@ -7,7 +7,6 @@ arXiv 1812.04606) on features that are computed anyway. Fitted by `training/run.
 
 from __future__ import annotations
 
-import hashlib
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from torch import Tensor
 from ..case import Familiarity
 from ..errors import Sim4SegError
 from ..frame import Frame, content_mask
+from .fingerprint import fingerprint
 from .lvlm import LVLM, VisionOutput
 
 SMALLEST_SIDE = 32
@@ -143,9 +143,4 @@ def median_of(judged: Iterable[Familiarity]) -> Familiarity | None:
 
 def vision_fingerprint(lvlm: LVLM) -> str:
     """Tells vision towers apart by the first weights of each tensor, whatever their precision."""
-    digest = hashlib.sha256()
-    for name, value in sorted(lvlm.vision_tower.state_dict().items()):
-        digest.update(name.encode())
-        first = value.flatten()[:_TOLD_APART_BY]
-        digest.update(first.half().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return fingerprint(lvlm.vision_tower.state_dict(), _TOLD_APART_BY)

@@ -4,11 +4,11 @@ seconds to import.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import Sim4SegError
+from .fingerprint import fingerprint
 from .sim4seg import Sim4SegModel
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class VolumetricSource:
             from .volumetric_checkpoint import load_volumetric
 
             network = load_volumetric(self._folder)
-            if network.config.aligned_with != fingerprint(model):
+            if network.config.aligned_with != projection_fingerprint(model):
                 raise Sim4SegError(
                     "the volumetric network of this checkpoint is aligned with another language "
                     "model; run `python training/run.py align`"
@@ -43,10 +43,6 @@ class VolumetricSource:
         return self._network.to(model.device)
 
 
-def fingerprint(model: Sim4SegModel) -> str:
+def projection_fingerprint(model: Sim4SegModel) -> str:
     """Tells checkpoints apart by their projection of [SEG], whatever precision they run in."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.projection.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.half().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return fingerprint(model.projection.state_dict())

@@ -22,6 +22,7 @@ from training.embeddings import EmbeddingCache
 from training.export import export
 from training.history import HISTORY_FILE
 from training.loop import Trainer
+from training.sample_views import PLAIN
 from training.state import BEST_FILE, STATE_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -213,8 +214,7 @@ def test_cached_embeddings_are_the_encoders(llava, made_up_data, tmp_path):
         cached, computed = Trainer(config), Trainer(plain)
     model = cached.model.eval()
     # Colours vary for the language model alone where SAM's embeddings come from the cache.
-    maker = computed.dataset.maker
-    maker.variation = type(maker.variation)(geometry=False, colour=False)
+    computed.dataset.maker.views.variation = PLAIN
     batch, with_cache = computed.dataset[0][0], cached.dataset[0][0]
     assert batch.record_ids == with_cache.record_ids
     with torch.no_grad():

@@ -39,7 +39,7 @@ def presence_rule(rows: Iterable[Row], false_mask_rate: float) -> tuple[float, d
     others = [row for target, group in by_target.items() if target not in own for row in group]
     common = presence_threshold(others, false_mask_rate) if _absent(others) >= FEW else 0.5
     shifts = {
-        target: _logit(common) - _logit(presence_threshold(group, false_mask_rate))
+        target: _rounded_down(_logit(common) - _logit(presence_threshold(group, false_mask_rate)))
         for target, group in sorted(own.items())
     }
     return common, shifts
@@ -47,6 +47,11 @@ def presence_rule(rows: Iterable[Row], false_mask_rate: float) -> tuple[float, d
 
 def _absent(rows: Iterable[Row]) -> int:
     return sum(not row.present for row in rows)
+
+
+def _rounded_down(shift: float) -> float:
+    """To three digits, so that no rounding lets another mask of nothing through."""
+    return math.floor(1000 * shift) / 1000
 
 
 def _logit(probability: float) -> float:

@@ -22,7 +22,7 @@ class FamiliarityConfig:
 
     images_per_set: int = 140
     torn_per_set: int = 40
-    hidden: int = 64
+    hidden: int = 20
     steps: int = 600
     batch: int = 192
     learning_rate: float = 1e-3

@@ -16,7 +16,7 @@ from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.modeling.sim4seg import Sim4SegModel
 from Sim4SegCore.modeling.volumetric import STRIDE, VolumetricNetwork
 from Sim4SegCore.modeling.volumetric_checkpoint import CARD_FILE, load_volumetric, save_volumetric
-from Sim4SegCore.modeling.volumetric_source import fingerprint
+from Sim4SegCore.modeling.volumetric_source import projection_fingerprint
 
 from .. import state
 from ..environment import git_revision, timestamp
@@ -93,7 +93,7 @@ def write_aligned(
     if network.config.targets != tuple(config.targets):
         raise Sim4SegError("the volumetric network was taught other targets than configured")
     report = align(network, model, config)
-    network.config = dataclasses.replace(network.config, aligned_with=fingerprint(model))
+    network.config = dataclasses.replace(network.config, aligned_with=projection_fingerprint(model))
     alignment = dataclasses.asdict(report) | {"aligned": timestamp()}
     save_volumetric(network, folder, card | {"alignment": alignment})
     return alignment
