@@ -87,6 +87,7 @@ def test_a_full_gpu_is_said_before_the_model_moves_away(predictor, monkeypatch):
 def test_ended_between_any_layers_it_answers_the_next_query_as_ever(predictor, embedded):
     case = Case(draw_phantom()[0])
     expected = embedded.segment(case, QUERY)
+    predictor.segment(case, QUERY)  # answers draft those that follow, which then take fewer steps
     count = len(signs(predictor, lambda asked: asked.segment(case, QUERY)))
     for number in range(1, count, 7):
         predictor.progress = EndAt(number)
