@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from weakref import WeakSet
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +51,10 @@ class FamiliarityJudge:
     output: Tensor
     limit: float
     fitted_to: str
+    # Weights take milliseconds to compare, as much as a tenth of a query.
+    _known_to_fit: WeakSet[LVLM] = field(
+        default_factory=WeakSet, init=False, repr=False, compare=False
+    )
 
     def of(self, lvlm: LVLM, vision: VisionOutput, frames: Sequence[Frame]) -> list[Familiarity]:
         """Judge a batch.
@@ -72,11 +77,14 @@ class FamiliarityJudge:
         Raises:
             Sim4SegError: if this was fitted to another vision tower.
         """
+        if lvlm in self._known_to_fit:
+            return
         if self.fitted_to != vision_fingerprint(lvlm):
             raise Sim4SegError(
                 "familiarity.safetensors of this checkpoint was fitted to other weights; "
                 "run `python training/run.py familiarity`"
             )
+        self._known_to_fit.add(lvlm)
 
     def distances(self, features: Tensor) -> Tensor:
         """(B, F) features to (B,) distances, 0 and above; near 0 for training images."""
