@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.modeling.layers import lay_out_channels_last
-from Sim4SegCore.modeling.precision import fast_precision
 from Sim4SegCore.modeling.sim4seg import TeacherForced
 
 from . import run_folder, state
@@ -30,6 +29,7 @@ from .history import History
 from .losses import Counts, total_loss
 from .networks import TOKENIZER_FOLDER, build_network
 from .parallel import World, collect_gradients_only, spread
+from .precision import step_precision
 from .reasoning import WrittenReasoning
 from .records import Record, data_folder, read_records, read_training_records
 from .sample_views import PLAIN, Variation
@@ -169,7 +169,7 @@ class Trainer:
             sampler=range(self.step, self.config.steps),
             num_workers=self.config.workers,
             prefetch_factor=4 if self.config.workers else None,
-            worker_init_fn=_one_thread,
+            worker_init_fn=one_thread,
         )
         progress = tqdm(
             total=self.config.steps,
@@ -256,8 +256,7 @@ class Trainer:
         return dict(zip(totals, summed.tolist(), strict=True))
 
     def _predict(self, batch: Batch) -> TeacherForced:
-        half = fast_precision(self.model.rvls2m.scale) if self.config.bfloat16 else None
-        with half or contextlib.nullcontext():
+        with step_precision(self.model.rvls2m.scale, self.config.bfloat16):
             return predict(self.forward, batch)
 
     def _check_finite(self, terms: dict[str, float], batches: Sequence[Batch]) -> None:
@@ -334,5 +333,6 @@ def _to(batch: Batch, device: torch.device) -> Batch:
     return Batch(**moved)
 
 
-def _one_thread(_: int) -> None:
+def one_thread(_: int) -> None:
+    """For a worker of a loader: the cores are the training's."""
     torch.set_num_threads(1)

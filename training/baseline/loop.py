@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 from collections.abc import Callable
@@ -15,14 +14,14 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from Sim4SegCore.errors import Sim4SegError
-from Sim4SegCore.modeling.precision import fast_precision
 
 from .. import run_folder, state
 from ..average import WeightAverage
 from ..config import TrainingConfig
 from ..history import History
-from ..loop import learning_rate
+from ..loop import learning_rate, one_thread
 from ..parallel import World
+from ..precision import step_precision
 
 
 class ImageBatch(Protocol):
@@ -100,7 +99,7 @@ class NetworkTrainer(Generic[Net, B]):
             sampler=range(self.step, self.config.steps),
             num_workers=self.config.workers,
             prefetch_factor=4 if self.config.workers else None,
-            worker_init_fn=_one_thread,
+            worker_init_fn=one_thread,
         )
         progress = tqdm(
             total=self.config.steps,
@@ -156,8 +155,7 @@ class NetworkTrainer(Generic[Net, B]):
         return {"learning_rate": rate} | values
 
     def _predict(self, images: Tensor) -> Tensor:
-        half = fast_precision(next(self.network.parameters())) if self.config.bfloat16 else None
-        with half or contextlib.nullcontext():
+        with step_precision(next(self.network.parameters()), self.config.bfloat16):
             predicted: Tensor = self.network(images)
         return predicted
 
@@ -177,7 +175,3 @@ class NetworkTrainer(Generic[Net, B]):
         self.history.write()
         saved = state.collect(self.step, self.network, self.average, self.optimizer, None, 0)
         state.write(saved, self.output / state.STATE_FILE, self.world)
-
-
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import random
 from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
 
+from ..evaluation.robustness.perturbations import BRIGHTER, DARKER, brightened, compressed
 from ..records import Record
 from ..views import Colouring, Pixels, Turn, random_window
 
 Perturbation = Callable[[Pixels], Pixels]
 MOST_TILT = 15.0
-
-
-def compressed(pixels: Pixels) -> Pixels:
-    """JPEG of quality 50."""
-    stored = io.BytesIO()
-    Image.fromarray(pixels).save(stored, "JPEG", quality=50)
-    with Image.open(stored) as image:
-        return np.asarray(image.convert("RGB"))
 
 
 def halved(pixels: Pixels) -> Pixels:
@@ -32,12 +24,12 @@ def halved(pixels: Pixels) -> Pixels:
 
 def brighter(pixels: Pixels) -> Pixels:
     """By 10 %."""
-    return _scaled(pixels, 1.1)
+    return brightened(pixels, BRIGHTER)
 
 
 def darker(pixels: Pixels) -> Pixels:
     """By 10 %."""
-    return _scaled(pixels, 0.9)
+    return brightened(pixels, DARKER)
 
 
 PERTURBATIONS: dict[str, Perturbation] = {
@@ -59,7 +51,3 @@ def varied(pixels: Pixels, record: Record, rng: random.Random) -> Pixels:
     if rng.random() < 0.3:
         changed = compressed(changed)
     return halved(changed) if rng.random() < 0.3 else changed
-
-
-def _scaled(pixels: Pixels, factor: float) -> Pixels:
-    return np.clip(np.rint(pixels * factor), 0, 255).astype(np.uint8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from Sim4SegCore.errors import Sim4SegError
-from Sim4SegCore.modeling.precision import fast_precision
 from Sim4SegCore.modeling.volumetric import VolumeGrounding, VolumetricConfig, VolumetricNetwork
 
 from .. import run_folder, state
@@ -21,6 +19,7 @@ from ..average import WeightAverage
 from ..history import History
 from ..loop import learning_rate
 from ..parallel import World
+from ..precision import step_precision
 from ..records import data_folder, read_records
 from .batches import ELSEWHERE, WindowBatch, WindowBatches
 from .config import VolumetricTrainingConfig
@@ -154,8 +153,7 @@ class VolumetricTrainer:
         return {"learning_rate": rate} | values
 
     def _predict(self, batch: WindowBatch) -> VolumeGrounding:
-        half = fast_precision(next(self.network.parameters())) if self.config.bfloat16 else None
-        with half or contextlib.nullcontext():
+        with step_precision(next(self.network.parameters()), self.config.bfloat16):
             output: VolumeGrounding = self.network(batch.windows, self._queries(batch))
         return output
 
