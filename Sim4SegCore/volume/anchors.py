@@ -34,7 +34,7 @@ def anchor_numbers(worth_looking: Sequence[int], slice_distance: float) -> list[
 
 
 class AnchoredReadings:
-    """Readings of all slices, from those of anchors; these are read when they are needed."""
+    """Readings of all slices, from those of anchors, which are read in ascending order."""
 
     def __init__(self, anchors: Sequence[int], read: Callable[[Sequence[int]], Reading]) -> None:
         """
@@ -48,10 +48,25 @@ class AnchoredReadings:
         self.count = 0
         """How many anchors were read so far."""
 
+    @property
+    def last(self) -> int:
+        """The last slice whose reading is known; -1 before the first."""
+        return self._anchors[self.count - 1] if self.count else -1
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every anchor was read."""
+        return self.count == len(self._anchors)
+
+    def read_more(self) -> None:
+        """Read the next few anchors."""
+        reading = self._read(self._anchors[self.count :])
+        self._readings.append(reading)
+        self.count += len(reading.presence_logits)
+
     def at(self, numbers: Sequence[int]) -> Reading:
-        """Readings of slices, ascending, none of them beyond the anchors."""
+        """Readings of slices, ascending, none of them beyond `last`."""
         places = [self._place(number) for number in numbers]
-        self._read_up_to(1 + max(above for _, above, _ in places))
         similarity = torch.cat([reading.similarity for reading in self._readings])
         presence = torch.cat([reading.presence_logits for reading in self._readings])
         below, above = [low for low, _, _ in places], [high for _, high, _ in places]
@@ -68,9 +83,3 @@ class AnchoredReadings:
             return above, above, 0.0
         low, high = self._anchors[above - 1], self._anchors[above]
         return above - 1, above, (number - low) / (high - low)
-
-    def _read_up_to(self, count: int) -> None:
-        while self.count < count:
-            reading = self._read(self._anchors[self.count :])
-            self._readings.append(reading)
-            self.count += len(reading.presence_logits)

@@ -27,8 +27,8 @@ def smooth_along_stack(values: Tensor, is_seen: Tensor, slice_distance: float) -
     Returns:
         float32 of the same shape.
     """
-    sigma = min(SMOOTHING_MM / slice_distance, MAX_SMOOTHING_SLICES)
-    reach = min(math.ceil(2 * sigma), len(values) - 1)
+    sigma = _sigma(slice_distance)
+    reach = min(smoothing_reach(slice_distance), len(values) - 1)
     weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)[None, None]
     counted = is_seen.float()
     columns = values.float().reshape(len(values), -1).T[:, None]
@@ -36,6 +36,37 @@ def smooth_along_stack(values: Tensor, is_seen: Tensor, slice_distance: float) -
     present = F.conv1d(counted[None, None], weights, padding=reach)
     smooth = torch.where(is_seen, total / present.clamp_min(1e-6), columns)
     return smooth[:, 0].T.reshape(values.shape)
+
+
+def smoothing_reach(slice_distance: float) -> int:
+    """How many slices to each side count in `smooth_along_stack`."""
+    return math.ceil(2 * _sigma(slice_distance))
+
+
+def _sigma(slice_distance: float) -> float:
+    return min(SMOOTHING_MM / slice_distance, MAX_SMOOTHING_SLICES)
+
+
+def worth_drawing(
+    presence: Tensor, is_seen: Tensor, slice_distance: float, threshold: float
+) -> Tensor:
+    """Slices whose masks can matter: those that `followed_slices` may take, whatever they show,
+    and those that are averaged with them.
+
+    Args:
+        presence: (N,) probabilities, not smoothed.
+        is_seen: bool (N,), whether presence is known.
+        slice_distance: mm between slices.
+        threshold: as of `followed_slices`.
+
+    Returns:
+        bool (N,).
+    """
+    smooth = smooth_along_stack(presence, is_seen, slice_distance)
+    possible = ((smooth >= FADING * threshold) & is_seen).float()[None, None]
+    reach = smoothing_reach(slice_distance)
+    near = F.max_pool1d(possible, 2 * reach + 1, stride=1, padding=reach)
+    return (near[0, 0] > 0) & is_seen
 
 
 def followed_slices(presence: Tensor, masks: Tensor, threshold: float) -> Tensor:

@@ -20,7 +20,7 @@ from ..modeling.familiarity import median_of, shows_enough
 from ..modeling.image_embedding import ImageEmbedding
 from ..modeling.lvlm import VisionOutput
 from ..modeling.precision import fast_precision
-from ..modeling.sim4seg import FramePair, ImageTokens, Sim4SegModel
+from ..modeling.sim4seg import FramePair, Sim4SegModel
 from .slices import SlicePictures
 
 
@@ -50,6 +50,35 @@ class Reading:
     presence_logits: Tensor
 
 
+@dataclass
+class _Read:
+    """What the LVLM has seen on a batch of slices, on the CPU.
+
+    Attributes:
+        embeddings: (B, gh, gw, C) of the image tokens, in RVLS2M's space.
+        own_states: (B, D) of the [SEG] that is said on each slice.
+        presence_logits: float32 (B,), by these.
+    """
+
+    embeddings: Tensor
+    own_states: Tensor
+    presence_logits: Tensor
+
+    def rows(self) -> list[_Read]:
+        """Each slice apart."""
+        parts = (self.embeddings.split(1), self.own_states.split(1), self.presence_logits.split(1))
+        return [_Read(*row) for row in zip(*parts, strict=True)]
+
+    @classmethod
+    def stack(cls, parts: Sequence[_Read]) -> _Read:
+        """Batches one after the other."""
+        return cls(
+            torch.cat([part.embeddings for part in parts]),
+            torch.cat([part.own_states for part in parts]),
+            torch.cat([part.presence_logits for part in parts]),
+        )
+
+
 class SliceGrounder:
     """The model's public parts, called for batches of slices of one volume."""
 
@@ -65,29 +94,33 @@ class SliceGrounder:
         self._text_ids = query_ids + opening
         self._seg_place = len(query_ids) + opening.index(seg_id)
         self._judged: dict[int, Familiarity] = {}
+        self._scouted: dict[int, _Read] = {}
 
     @property
     def familiarity(self) -> Familiarity | None:
         """The median of the slices read so far; None if none of them could be judged."""
         return median_of(self._judged.values())
 
-    @torch.inference_mode()
     def scout(self, numbers: Sequence[int]) -> Scouted:
-        """Read the query on each of the slices."""
-        with fast_precision(self.model.rvls2m.scale):
-            image_tokens, seg_states = self._see(numbers)
-            evidence = self.model.weigh(seg_states, image_tokens, self._frames(len(numbers)))
-        return Scouted(seg_states.float().cpu(), evidence.presence_logits.cpu())
+        """Read the query on each of the slices, and remember what was seen for `read`."""
+        seen = self._see(numbers)
+        for number, one in zip(numbers, seen.rows(), strict=True):
+            self._scouted[number] = one
+        return Scouted(seen.own_states.float(), seen.presence_logits)
 
     @torch.inference_mode()
     def read(self, numbers: Sequence[int], seg_state: Tensor) -> Reading:
         """What the LVLM says of slices, and how they compare with a [SEG] state (D,)."""
+        new = [number for number in numbers if number not in self._scouted]
+        known = dict(self._scouted)
+        if new:
+            known |= dict(zip(new, self._see(new).rows(), strict=True))
+        seen = _Read.stack([known[number] for number in numbers])
+        device = self.model.device
         with fast_precision(self.model.rvls2m.scale):
-            image_tokens, own_states = self._see(numbers)
-            evidence = self.model.weigh(own_states, image_tokens, self._frames(len(numbers)))
             asked = self._expand(seg_state, len(numbers))
-            similarity = self.model.compare(asked, image_tokens)
-        return Reading(similarity.cpu(), evidence.presence_logits.cpu())
+            similarity = self.model.compare(asked, seen.embeddings.to(device))
+        return Reading(similarity.cpu(), seen.presence_logits)
 
     @torch.inference_mode()
     def draw(self, numbers: Sequence[int], seg_state: Tensor, similarity: Tensor) -> Tensor:
@@ -109,18 +142,21 @@ class SliceGrounder:
             )
         return drawing.mask_logits[:, 0].half().cpu()
 
-    def _see(self, numbers: Sequence[int]) -> tuple[ImageTokens, Tensor]:
-        """The LVLM's image tokens of slices, and the [SEG] states (B, D) that it says on them."""
+    @torch.inference_mode()
+    def _see(self, numbers: Sequence[int]) -> _Read:
         lvlm = self.model.lvlm
         framed = self.pictures.framed(numbers, self.lvlm_frame)
-        vision = lvlm.see(framed.to(self.model.device))
-        self._judge(numbers, vision, framed)
-        prefix = lvlm.prefix_ids(vision)
-        ids = torch.tensor([prefix + self._text_ids], device=self.model.device)
-        states, _ = lvlm.hidden_states(ids.expand(len(numbers), -1), vision)
-        image_states = states[:, len(prefix) - vision.token_count : len(prefix)]
-        seg_states = states[:, len(prefix) + self._seg_place]
-        return self.model.image_tokens(vision, image_states), seg_states
+        with fast_precision(self.model.rvls2m.scale):
+            vision = lvlm.see(framed.to(self.model.device))
+            self._judge(numbers, vision, framed)
+            prefix = lvlm.prefix_ids(vision)
+            ids = torch.tensor([prefix + self._text_ids], device=self.model.device)
+            states, _ = lvlm.hidden_states(ids.expand(len(numbers), -1), vision)
+            image_states = states[:, len(prefix) - vision.token_count : len(prefix)]
+            own_states = states[:, len(prefix) + self._seg_place]
+            tokens = self.model.image_tokens(vision, image_states)
+            evidence = self.model.weigh(own_states, tokens, self._frames(len(numbers)))
+        return _Read(tokens.embeddings.cpu(), own_states.cpu(), evidence.presence_logits.cpu())
 
     def _judge(self, numbers: Sequence[int], vision: VisionOutput, framed: Tensor) -> None:
         judge = self.model.familiarity

@@ -1,9 +1,13 @@
-"""Every slice drawn once, in batches: memory is bounded by the batch, not by the volume."""
+"""Every slice looked at once, in batches: memory is bounded by the batch, not by the volume.
+
+Slices are drawn where the target may be by what the LVLM says of them and of their neighbours;
+the masks of others would be dropped (`consistency.followed_slices`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,6 +16,7 @@ from ..case import Familiarity
 from ..modeling.lvlm import LVLM
 from ..progress import StopAndKeepError
 from .anchors import AnchoredReadings, anchor_numbers
+from .consistency import smoothing_reach, worth_drawing
 from .grounding import Reading, Scouted, SliceGrounder
 from .key_slices import scout_numbers
 from .memory import ModelHolder, Room
@@ -30,8 +35,10 @@ class Looked:
     Attributes:
         presence: float32 (N,) probabilities, between anchors interpolated; 0 where nothing was
             looked at.
-        mask_logits: float16 (N, P, P) in the frame of `SlicePictures.frame`.
+        mask_logits: float16 (N, P, P) in the frame of `SlicePictures.frame`; NOTHING where
+            nothing was drawn.
         seen: numbers of the slices that were looked at, ascending.
+        drawn: numbers of those that were drawn, ascending.
         anchors: numbers of those that the LVLM reads.
         worth_looking: numbers of the slices that show anything.
         warnings: about memory.
@@ -44,14 +51,27 @@ class Looked:
     worth_looking: list[int]
     anchors: list[int]
     warnings: list[str]
+    drawn: list[int] = field(default_factory=list)
     was_stopped: bool = False
 
     @property
     def is_seen(self) -> Tensor:
         """bool (N,)."""
-        seen = torch.zeros(len(self.presence), dtype=torch.bool)
-        seen[self.seen] = True
-        return seen
+        return self._among(self.seen)
+
+    @property
+    def is_drawn(self) -> Tensor:
+        """bool (N,)."""
+        return self._among(self.drawn)
+
+    def note_seen(self, last: int) -> None:
+        """All slices worth looking at up to this one were looked at."""
+        self.seen = [number for number in self.worth_looking if number <= last]
+
+    def _among(self, numbers: list[int]) -> Tensor:
+        chosen = torch.zeros(len(self.presence), dtype=torch.bool)
+        chosen[numbers] = True
+        return chosen
 
 
 class SliceLooker:
@@ -121,7 +141,7 @@ class SliceLooker:
             warnings=self.warnings,
         )
         try:
-            states, presence = self.scout(scouts, looked.worth_looking)
+            states, presence = self.scout(scouts, looked.anchors)
             self._look_at_all(looked, states[int(presence.argmax())])
         except StopAndKeepError:
             looked.was_stopped = True
@@ -151,16 +171,16 @@ class SliceLooker:
         return self._room.attempt(lambda _: self._grounder.scout([number]), 1)
 
     def _look_at_all(self, looked: Looked, seg_state: Tensor) -> None:
-        waiting, anchors = looked.worth_looking, looked.anchors
-        readings = AnchoredReadings(anchors, lambda numbers: self._read(numbers, seg_state))
-        while len(looked.seen) < len(waiting):
-            done, total = len(looked.seen) + readings.count, len(waiting) + len(anchors)
-            self._report(done / total)
-            numbers, presence, masks = self._next(waiting[len(looked.seen) :], seg_state, readings)
-            looked.presence[numbers] = presence
-            looked.mask_logits[numbers] = masks
-            looked.seen += numbers
+        readings = AnchoredReadings(looked.anchors, lambda numbers: self._read(numbers, seg_state))
+        while not readings.is_complete:
+            self._report_progress(looked, readings)
+            readings.read_more()
+            self._draw(looked, seg_state, readings, *self._decide(looked, readings))
         self._report(1.0)
+
+    def _report_progress(self, looked: Looked, readings: AnchoredReadings) -> None:
+        total = len(looked.worth_looking) + len(looked.anchors)
+        self._report((len(looked.seen) + readings.count) / total)
 
     def _read(self, anchors: Sequence[int], seg_state: Tensor) -> Reading:
         """The first few of the slices; where memory does not suffice, fewer."""
@@ -168,16 +188,49 @@ class SliceLooker:
             lambda count: self._grounder.read(anchors[:count], seg_state), len(anchors)
         )
 
+    def _decide(self, looked: Looked, readings: AnchoredReadings) -> tuple[int, list[int]]:
+        """Up to which slice enough neighbours are known, and which of the next ones to draw.
+
+        Notes the presence of all that are known.
+        """
+        distance = self._pictures.view.spacing[0]
+        known = [number for number in looked.worth_looking if number <= readings.last]
+        looked.presence[known] = readings.at(known).presence_logits.sigmoid()
+        is_known = torch.zeros(len(looked.presence), dtype=torch.bool)
+        is_known[known] = True
+        threshold = self._holder.model.config.presence_threshold
+        worth = worth_drawing(looked.presence, is_known, distance, threshold)
+        last = readings.last - (0 if readings.is_complete else 2 * smoothing_reach(distance))
+        following = known[len(looked.seen) :]
+        return last, [number for number in following if number <= last and worth[number]]
+
+    def _draw(
+        self,
+        looked: Looked,
+        seg_state: Tensor,
+        readings: AnchoredReadings,
+        last: int,
+        waiting: list[int],
+    ) -> None:
+        """Draw what waits, and note that all slices up to `last` were looked at."""
+        while waiting:
+            self._report_progress(looked, readings)
+            numbers, masks = self._next(waiting, seg_state, readings)
+            looked.mask_logits[numbers] = masks
+            looked.drawn += numbers
+            looked.note_seen(numbers[-1])
+            waiting = waiting[len(numbers) :]
+        looked.note_seen(last)
+
     def _next(
         self, waiting: list[int], seg_state: Tensor, readings: AnchoredReadings
-    ) -> tuple[list[int], Tensor, Tensor]:
-        """Numbers, presence and mask logits of one batch."""
+    ) -> tuple[list[int], Tensor]:
+        """Numbers and mask logits of one batch."""
 
-        def draw(count: int) -> tuple[list[int], Tensor, Tensor]:
+        def draw(count: int) -> tuple[list[int], Tensor]:
             numbers = waiting[:count]
-            reading = readings.at(numbers)
-            masks = self._grounder.draw(numbers, seg_state, reading.similarity)
-            return numbers, reading.presence_logits.sigmoid(), masks
+            similarity = readings.at(numbers).similarity
+            return numbers, self._grounder.draw(numbers, seg_state, similarity)
 
         return self._room.attempt(draw, len(waiting))
 

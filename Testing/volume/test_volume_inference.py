@@ -169,6 +169,47 @@ def test_thin_slices_are_all_drawn_but_not_all_read(predictor, monkeypatch, dist
     assert all(score.presence is not None for score in result.slices)
 
 
+@pytest.mark.parametrize("distance", [1.0, 2.5, 6.0])
+@pytest.mark.parametrize("batch", [1, 8])
+def test_masks_are_those_that_drawing_every_slice_gives(predictor, monkeypatch, distance, batch):
+    """Presence rises and falls along the stack, so that most of it need not be drawn."""
+    count, drawn = 40, []
+    voxels = np.random.default_rng(0).integers(0, 900, (count, 20, 20)).astype(np.int16)
+    geometry = Geometry((1.0, 1.0, distance), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    case = VolumeCase(voxels, geometry, modality="MR")
+    read, draw = SliceGrounder.read, SliceGrounder.draw
+
+    def read_with_two_hills(self, numbers, seg_state):
+        places = torch.tensor(numbers, dtype=torch.float32)
+        hills = 8 - torch.minimum((places - 9).abs(), (places - 30).abs() + 7.5)
+        return dataclasses.replace(read(self, numbers, seg_state), presence_logits=hills)
+
+    def note(self, numbers, *rest):
+        drawn.extend(numbers)
+        return draw(self, numbers, *rest)
+
+    monkeypatch.setattr(SliceGrounder, "read", read_with_two_hills)
+    monkeypatch.setattr(SliceGrounder, "draw", note)
+    options = SliceOptions(batch=batch)
+    result = predictor.segment_volume(case, QUERY, options)
+    assert drawn == sorted(set(drawn)) and 0 < len(drawn) < count
+    seldom = list(drawn)
+    everything = torch.ones(count, dtype=torch.bool)
+    monkeypatch.setattr("Sim4SegCore.volume.looking.worth_drawing", lambda *_: everything)
+    complete = predictor.segment_volume(case, QUERY, options)
+    assert drawn[len(seldom) :] == list(range(count))
+    assert result.mask.any() and np.array_equal(result.mask, complete.mask)
+    assert result.slices == complete.slices
+
+
+def test_a_slice_that_was_scouted_is_not_seen_again(predictor, monkeypatch):
+    seen = []
+    see = predictor.model.lvlm.see
+    monkeypatch.setattr(predictor.model.lvlm, "see", lambda i: seen.append(len(i)) or see(i))
+    predictor.segment_volume(noise_volume(), QUERY, SliceOptions(scouts=6, key_slices=1))
+    assert sum(seen) == 6 + 1  # and once more for the answer of the key slice
+
+
 def test_presence_of_a_slice_is_what_it_says_when_it_is_asked_alone(predictor):
     voxels = np.random.default_rng(1).integers(0, 900, (5, 24, 24)).astype(np.int16)
     voxels[3] //= 4
@@ -229,10 +270,10 @@ def test_stopping_early_keeps_the_slices_that_were_looked_at(predictor):
     predictor.progress = stop
     result = predictor.segment_volume(noise_volume(), QUERY, SliceOptions(batch=2))
     assert not result.is_complete
-    assert [score.presence is None for score in result.slices] == [False] * 4 + [True] * 2
-    assert result.mask.any() and not result.mask[4:].any()
+    assert [score.presence is None for score in result.slices] == [False] * 2 + [True] * 4
+    assert result.mask.any() and not result.mask[2:].any()
     assert result.diagnosis.label is None and result.key_slices == ()
-    assert "4 of 6 slices were looked at" in result.warnings[-1]
+    assert "2 of 6 slices were looked at" in result.warnings[-1]
 
 
 def test_stopping_before_anything_was_seen_gives_an_empty_result(predictor):
