@@ -19,7 +19,7 @@ from torch import Tensor
 from .encoded import EncodedImage, Tiles
 from .frame import Frame
 from .modeling.image_embedding import ImageEmbedding
-from .modeling.sim4seg import FramePair, Grounding, Sim4SegModel
+from .modeling.sim4seg import Drawing, FramePair, Grounding, Sim4SegModel
 from .progress import Progress, Step
 from .tiling import blend, tile_frames
 
@@ -58,31 +58,38 @@ class MaskDrawer:
         self.model = model
         self._progress = progress
 
-    def ground(
-        self,
-        image: EncodedImage,
-        seg_state: Tensor,
-        frames: Sequence[Frame],
-        embeddings: ImageEmbedding,
-    ) -> Grounding:
-        """Decode the target in several frames of SAM's at once."""
-        count = len(frames)
+    def whole(self, image: EncodedImage, seg_state: Tensor) -> Grounding:
+        """The target in the whole image as it is, and whether it is there."""
+        pair = self._pair(image, [image.sam_frame])
+        return self.model.ground(
+            seg_state.expand(1, -1), image.image_tokens, image.image_embedding, pair
+        )
+
+    def _pair(self, image: EncodedImage, frames: Sequence[Frame]) -> FramePair:
         pair = FramePair.of(
-            [image.lvlm_frame] * count,
+            [image.lvlm_frame] * len(frames),
             list(frames),
             image.token_grid,
             self.model.config.segmenter.prompt_size,
         )
-        return self.model.ground(
-            seg_state.expand(count, -1),
-            image.image_tokens.expand(count),
-            embeddings,
-            pair.to(self.model.device),
-        )
+        return pair.to(self.model.device)
 
-    def whole(self, image: EncodedImage, seg_state: Tensor) -> Grounding:
-        """The target in the whole image as it is."""
-        return self.ground(image, seg_state, [image.sam_frame], image.image_embedding)
+    def _drawing(
+        self,
+        image: EncodedImage,
+        seg_state: Tensor,
+        similarity: Tensor,
+        frames: Sequence[Frame],
+        embeddings: ImageEmbedding,
+    ) -> Drawing:
+        """Draw the target in several frames of SAM's at once; similarity (1, gh, gw)."""
+        count = len(frames)
+        return self.model.draw(
+            seg_state.expand(count, -1),
+            similarity.expand(count, -1, -1),
+            embeddings,
+            self._pair(image, frames),
+        )
 
     def draw(
         self,
@@ -130,14 +137,16 @@ class MaskDrawer:
     ) -> list[DrawnMask]:
         """Masks in other frames; beyond a frame's window the plain logits stay."""
         frames = list(views.values())
-        grounding = self.ground(image, seg_state, frames, self._embedding(image, frames))
+        similarity = self.model.compare(seg_state.expand(1, -1), image.image_tokens.embeddings)
+        embeddings = self._embedding(image, frames)
+        drawing = self._drawing(image, seg_state, similarity, frames, embeddings)
         masks = []
         for row, (name, frame) in enumerate(views.items()):
             top, left, height, width = frame.window
             logits = plain.clone()
-            seen = frame.invert(grounding.mask_logits[row : row + 1, :1].float().cpu())[0, 0]
+            seen = frame.invert(drawing.mask_logits[row : row + 1, :1].float().cpu())[0, 0]
             logits[top : top + height, left : left + width] = seen
-            masks.append(DrawnMask(name, logits, float(grounding.iou[row, 0])))
+            masks.append(DrawnMask(name, logits, float(drawing.iou[row, 0])))
         return masks
 
     def _embedding(self, image: EncodedImage, frames: Sequence[Frame]) -> ImageEmbedding:
@@ -179,12 +188,14 @@ class MaskDrawer:
         if image.tiles is None:
             image.tiles = self._encode_tiles(image)
         tiles = image.tiles
+        similarity = self.model.compare(seg_state.expand(1, -1), image.image_tokens.embeddings)
         logits = []
         for index, embeddings in enumerate(tiles.embeddings):
             done = _share(TILES_END, MASK_ENDS, index, len(tiles.embeddings))
             self._progress()(Step("mask", done))
             frames = tiles.frames[index * TILE_BATCH : (index + 1) * TILE_BATCH]
-            logits.append(self.ground(image, seg_state, frames, embeddings).mask_logits[:, :1])
+            drawing = self._drawing(image, seg_state, similarity, frames, embeddings)
+            logits.append(drawing.mask_logits[:, :1])
         return blend(tiles.frames, torch.cat(logits), image.case.size)
 
     def _encode_tiles(self, image: EncodedImage) -> Tiles:

@@ -289,15 +289,15 @@ class Sim4SegModel(nn.Module):
 
     def weigh(self, seg_state: Tensor, image_tokens: ImageTokens, frames: FramePair) -> Evidence:
         """The evidence alone, without drawing; arguments as in `ground`."""
-        similarity = self.compare(seg_state, image_tokens)
+        similarity = self.compare(seg_state, image_tokens.embeddings)
         presence, diagnosis = self.evidence_heads(
             seg_state, image_tokens.features, similarity, frames.lvlm_valid
         )
         return Evidence(similarity, presence, diagnosis)
 
-    def compare(self, seg_state: Tensor, image_tokens: ImageTokens) -> Tensor:
-        """Similarity (B, gh, gw) of [SEG] states (B, D) and image tokens, alone."""
-        return self.rvls2m.similarity(self.projection(seg_state), image_tokens.embeddings)
+    def compare(self, seg_state: Tensor, embeddings: Tensor) -> Tensor:
+        """Similarity (B, gh, gw) of [SEG] states (B, D) and `ImageTokens.embeddings`, alone."""
+        return self.rvls2m.similarity(self.projection(seg_state), embeddings)
 
     def draw(
         self,
