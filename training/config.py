@@ -46,7 +46,7 @@ class SamplingConfig:
             of a frozen image encoder can be computed once.
         balance_count: groups of (set, target, presence) with fewer images are drawn less, as
             (images / balance_count) ** balance_power.
-        set_weights: factor per set on top.
+        set_weights: factor per set on top; `set/target` for one of its targets alone.
         stages: other factors for earlier steps, in order; a hard set that a small model does
             not begin to learn in the mixture does so when it fills most of some hundred batches.
         mismatched: fraction of queries that ask for another organ's target: nothing to find.
@@ -172,6 +172,8 @@ class TrainingConfig:
     Attributes:
         output: the run folder; a run that was killed is continued from it.
         initial: checkpoint folder whose weights and tokenizer a new run starts from.
+        new_words: words that get a token of their own in a run that starts from `initial`, whose
+            vocabulary cuts them into many.
         trained_parts: names of the parts of the network that are trained, such as `segmenter`, all
             others stay as `initial` has them; empty trains all.
         more_data: further data folders whose training split is learned too, such as slices of
@@ -189,6 +191,7 @@ class TrainingConfig:
 
     output: str = "runs/embedded"
     initial: str | None = None
+    new_words: tuple[str, ...] = ()
     trained_parts: tuple[str, ...] = ()
     data: str | None = None
     more_data: tuple[str, ...] = ()

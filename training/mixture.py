@@ -52,8 +52,8 @@ class Mixture:
         factors = sampling.set_weights if stage is None else stage.set_weights
         return [
             min(1.0, len(members) / sampling.balance_count) ** sampling.balance_power
-            * factors.get(dataset, 1.0)
-            for (dataset, _, _), members in self.groups
+            * factors.get(f"{dataset}/{target}", factors.get(dataset, 1.0))
+            for (dataset, target, _), members in self.groups
         ]
 
     def draw(self, weights: Sequence[float], rng: random.Random) -> Asked:

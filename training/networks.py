@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from Sim4SegCore.errors import Sim4SegError
@@ -23,7 +23,7 @@ from Sim4SegCore.modeling.sim4seg import Sim4SegConfig, Sim4SegModel
 
 from .config import LoraSettings, TrainingConfig
 from .records import Record
-from .vocabulary import train_tokenizer
+from .vocabulary import extend_tokenizer, train_tokenizer
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -88,7 +88,8 @@ def _tokenizer(config: TrainingConfig, records: Sequence[Record]) -> PreTrainedT
     if folder.is_dir():
         return PreTrainedTokenizerFast.from_pretrained(folder)
     if config.initial is not None:
-        return PreTrainedTokenizerFast.from_pretrained(Path(config.initial) / LVLM_FOLDER)
+        known = PreTrainedTokenizerFast.from_pretrained(Path(config.initial) / LVLM_FOLDER)
+        return extend_tokenizer(known, config.new_words)
     return train_tokenizer(records, config.vocabulary)
 
 
@@ -182,6 +183,7 @@ def start_from(model: Sim4SegModel, checkpoint: Path) -> list[str]:
     weights = initial.state_dict()
     if initial.config.segmenter.encoder != model.config.segmenter.encoder:
         weights = {n: w for n, w in weights.items() if not n.startswith("segmenter.")}
+    _add_words(weights, initial, model)
     try:
         missing, unknown = model.load_state_dict(weights, strict=False)
     except RuntimeError:
@@ -189,6 +191,21 @@ def start_from(model: Sim4SegModel, checkpoint: Path) -> list[str]:
     if unknown:
         raise Sim4SegError(f"{checkpoint} has parts that this configuration lacks: {unknown[0]}")
     return list(missing)
+
+
+def _add_words(weights: dict[str, Tensor], initial: Sim4SegModel, model: Sim4SegModel) -> None:
+    """Embed tokens that the initial vocabulary lacks as the mean of what it cuts them into."""
+    tokenizer, words = initial.lvlm.tokenizer, model.lvlm.tokenizer
+    known = initial.lvlm.network.get_input_embeddings().weight
+    new = [
+        known[tokenizer.convert_tokens_to_ids(tokenizer.tokenize(words.decode([token])))].mean(0)
+        for token in range(len(tokenizer), len(words))
+    ]
+    if not new:
+        return
+    for name, weight in weights.items():
+        if weight.shape == known.shape and torch.equal(weight, known):
+            weights[name] = torch.cat([weight, torch.stack(new)])
 
 
 @dataclasses.dataclass(frozen=True)

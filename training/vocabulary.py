@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator, Sequence
 
@@ -34,6 +35,33 @@ def train_tokenizer(records: Sequence[Record], size: int = 1280) -> PreTrainedTo
         show_progress=False,
     )
     tokenizer.train_from_iterator(_sentences(records), trainer)
+    return _wrapped(tokenizer)
+
+
+def extend_tokenizer(
+    tokenizer: PreTrainedTokenizerFast, words: Sequence[str]
+) -> PreTrainedTokenizerFast:
+    """A tokenizer that also has a token for each of some words, as they stand after a space.
+
+    What it had before keeps its number. Words are put together from their end, which hardly any
+    other word shares, so that the tokens of other words stay as they are.
+
+    Args:
+        tokenizer: of `train_tokenizer`.
+    """
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    vocabulary, merges = state["model"]["vocab"], state["model"]["merges"]
+    for word in words:
+        *before, merged = tokenizer.tokenize(f" {word}")
+        for piece in reversed(before):
+            if [piece, merged] not in merges:
+                merges.append([piece, merged])
+            merged = piece + merged
+            vocabulary.setdefault(merged, len(vocabulary))
+    return _wrapped(Tokenizer.from_str(json.dumps(state)))
+
+
+def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",

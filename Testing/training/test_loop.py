@@ -127,6 +127,43 @@ def test_stages_change_what_is_drawn(tiny_overrides):
     assert late == {"HRF", "PH2", "LGG"}
 
 
+def test_one_target_of_a_set_has_a_weight_of_its_own(tiny_overrides):
+    weights = "sampling.set_weights={LGG: 2.0, HRF: 3.0, HRF/retinal vessels: 6.0}"
+    mixture = Trainer(load_config(None, [*tiny_overrides, weights])).dataset.mixture
+    plain = Trainer(load_config(None, tiny_overrides)).dataset.mixture
+    factors = {
+        (dataset, target): weighted / unweighted
+        for ((dataset, target, _), _), weighted, unweighted in zip(
+            mixture.groups, mixture.weights(0), plain.weights(0), strict=True
+        )
+    }
+    assert factors == {
+        ("PH2", "skin lesion"): 1.0,
+        ("LGG", "tumor"): 2.0,
+        ("HRF", "retinal vessels"): 6.0,
+    }
+
+
+def test_new_words_get_tokens_and_leave_the_others_as_they_are(tiny_overrides, tmp_path):
+    first = Trainer(load_config(None, tiny_overrides)).model.lvlm
+    save_model(Trainer(load_config(None, tiny_overrides)).model, tmp_path / "first")
+    more = [f"initial={tmp_path / 'first'}", f"output={tmp_path / 'second'}"]
+    second = Trainer(load_config(None, [*tiny_overrides, *more, "new_words=[hypophysis]"])).model
+    lvlm, sentence = second.lvlm, "Where is the hypophysis?"
+    pieces = first.tokenizer.tokenize(" hypophysis")
+    assert len(pieces) > 1 and len(lvlm.tokenizer.tokenize(" hypophysis")) == 1
+    assert lvlm.tokenizer.decode(lvlm.encode(sentence)) == sentence
+    for text in ("Segment the skin lesion.", "no tumor is visible", "a hyphenated sentence"):
+        assert lvlm.encode(text) == first.encode(text)
+    old = load_model(tmp_path / "first").lvlm.network.get_input_embeddings().weight
+    new = lvlm.network.get_input_embeddings().weight
+    assert torch.equal(new[: len(old)], old)
+    parts = old[first.tokenizer.convert_tokens_to_ids(pieces)]
+    torch.testing.assert_close(new[lvlm.encode(" hypophysis")[0]], parts.mean(0))
+    save_model(second, tmp_path / "third")
+    assert load_model(tmp_path / "third").lvlm.encode(sentence) == lvlm.encode(sentence)
+
+
 def test_train_export_evaluate_from_the_command_line(
     tiny_overrides, made_up_data, tmp_path, monkeypatch, capsys
 ):
