@@ -16,13 +16,17 @@ FADING = 0.5
 """Beyond convincing slices, the target is followed down to this share of that presence."""
 
 
-def smooth_along_stack(values: Tensor, is_seen: Tensor, slice_distance: float) -> Tensor:
-    """Gaussian mean over neighbouring slices that were seen; thick slices hardly change.
+def smooth_along_stack(
+    values: Tensor, is_known: Tensor, slice_distance: float, wanted: Tensor | None = None
+) -> Tensor:
+    """Gaussian mean over neighbouring slices that are known; thick slices hardly change.
 
     Args:
         values: (N, ...) per slice.
-        is_seen: bool (N,); the values of other slices count for nothing and stay as they are.
+        is_known: bool (N,); the values of other slices count for nothing.
         slice_distance: mm between slices.
+        wanted: bool (N,), slices that get the mean, if any of its slices is known; None for the
+            known ones. The others stay as they are.
 
     Returns:
         float32 of the same shape.
@@ -30,11 +34,12 @@ def smooth_along_stack(values: Tensor, is_seen: Tensor, slice_distance: float) -
     sigma = _sigma(slice_distance)
     reach = min(smoothing_reach(slice_distance), len(values) - 1)
     weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)[None, None]
-    counted = is_seen.float()
+    counted = is_known.float()
     columns = values.float().reshape(len(values), -1).T[:, None]
     total = F.conv1d(columns * counted, weights, padding=reach)
     present = F.conv1d(counted[None, None], weights, padding=reach)
-    smooth = torch.where(is_seen, total / present.clamp_min(1e-6), columns)
+    changed = (is_known if wanted is None else wanted) & (present[0, 0] > 0)
+    smooth = torch.where(changed, total / present.clamp_min(1e-6), columns)
     return smooth[:, 0].T.reshape(values.shape)
 
 
@@ -67,6 +72,26 @@ def worth_drawing(
     reach = smoothing_reach(slice_distance)
     near = F.max_pool1d(possible, 2 * reach + 1, stride=1, padding=reach)
     return (near[0, 0] > 0) & is_seen
+
+
+def thinned(worth: Tensor, slice_distance: float) -> Tensor:
+    """Of slices that are worth drawing those that are enough to know the others by.
+
+    `smooth_along_stack` leaves nothing of what is finer than its sigma: where that is two slices,
+    every other one, and both ends of each stretch.
+
+    Args:
+        worth: bool (N,).
+
+    Returns:
+        bool (N,).
+    """
+    stride = int(_sigma(slice_distance))
+    if stride < 2:
+        return worth
+    outside = F.pad(~worth, (1, 1), value=True)
+    is_end = outside[:-2] | outside[2:]
+    return worth & (is_end | (torch.arange(len(worth)) % stride == 0))
 
 
 def followed_slices(presence: Tensor, masks: Tensor, threshold: float) -> Tensor:

@@ -94,7 +94,8 @@ def _mask(
 ) -> tuple[NDArray[np.bool_], Cleaning]:
     """bool (k, j, i) on the volume's own voxels."""
     config = predictor.model.config
-    logits = smooth_along_stack(looked.mask_logits, looked.is_drawn, pictures.view.spacing[0])
+    distance = pictures.view.spacing[0]
+    logits = smooth_along_stack(looked.mask_logits, looked.is_drawn, distance, looked.is_seen)
     least = config.mask_threshold_logit
     taken = followed_slices(presence, logits > least, config.presence_threshold)
     frame = pictures.frame(config.segmenter.image_size)

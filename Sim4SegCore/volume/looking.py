@@ -1,7 +1,8 @@
 """Every slice looked at once, in batches: memory is bounded by the batch, not by the volume.
 
 Slices are drawn where the target may be by what the LVLM says of them and of their neighbours;
-the masks of others would be dropped (`consistency.followed_slices`).
+the masks of others would be dropped (`consistency.followed_slices`). Of thin slices every other
+one is drawn, as smoothing along the stack would leave nothing of finer changes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ..case import Familiarity
 from ..modeling.lvlm import LVLM
 from ..progress import StopAndKeepError
 from .anchors import AnchoredReadings, anchor_numbers
-from .consistency import smoothing_reach, worth_drawing
+from .consistency import smoothing_reach, thinned, worth_drawing
 from .grounding import Reading, Scouted, SliceGrounder
 from .key_slices import scout_numbers
 from .memory import ModelHolder, Room
@@ -200,9 +201,10 @@ class SliceLooker:
         is_known[known] = True
         threshold = self._holder.model.config.presence_threshold
         worth = worth_drawing(looked.presence, is_known, distance, threshold)
+        drawn = thinned(worth, distance)
         last = readings.last - (0 if readings.is_complete else 2 * smoothing_reach(distance))
         following = known[len(looked.seen) :]
-        return last, [number for number in following if number <= last and worth[number]]
+        return last, [number for number in following if number <= last and drawn[number]]
 
     def _draw(
         self,

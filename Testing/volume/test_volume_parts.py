@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from stacks import noise_volume
 
 from Sim4SegCore import Diagnosis, Geometry, Sim4SegError
 from Sim4SegCore.volume import KeySlice, VolumeCase
 from Sim4SegCore.volume.cleaning import clean
-from Sim4SegCore.volume.consistency import followed_slices, smooth_along_stack
+from Sim4SegCore.volume.consistency import followed_slices, smooth_along_stack, thinned
 from Sim4SegCore.volume.key_slices import choose_key_slices, scout_numbers, shared_diagnosis
 from Sim4SegCore.volume.measuring import measure_volume
 from Sim4SegCore.volume.windows import choose_window
@@ -70,6 +72,20 @@ def test_8_bit_volumes_are_shown_as_stored():
 
 
 ALL_SEEN = torch.ones(9, dtype=torch.bool)
+
+
+@given(st.sets(st.integers(0, 39)), st.sampled_from([0.5, 1.0, 2.0, 5.0]))
+def test_slices_that_were_left_out_are_what_their_neighbours_say(worth_numbers, distance):
+    worth = torch.zeros(40, dtype=torch.bool)
+    worth[list(worth_numbers)] = True
+    drawn = thinned(worth, distance)
+    assert not (drawn & ~worth).any()
+    if distance > 1.0:
+        assert torch.equal(drawn, worth)
+    rising = torch.arange(40.0)
+    left_out = smooth_along_stack(torch.where(drawn, rising, -30.0), drawn, distance, worth)
+    assert ((left_out - rising).abs()[worth] < 2.5).all()
+    assert (left_out[~worth] == -30.0).all()
 
 
 def test_smoothing_keeps_constants_and_leaves_thick_slices_alone():
