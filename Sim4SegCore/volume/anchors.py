@@ -13,7 +13,7 @@ import torch
 
 from .grounding import Reading
 
-READING_MM = 4.0
+READING_MM = 6.0
 """Distance of the slices that are read, where slices are thinner than half of it."""
 MAX_STRIDE = 4
 

@@ -31,16 +31,17 @@ def smooth_along_stack(
     Returns:
         float32 of the same shape.
     """
-    sigma = _sigma(slice_distance)
-    reach = min(smoothing_reach(slice_distance), len(values) - 1)
-    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)[None, None]
-    counted = is_known.float()
-    columns = values.float().reshape(len(values), -1).T[:, None]
-    total = F.conv1d(columns * counted, weights, padding=reach)
-    present = F.conv1d(counted[None, None], weights, padding=reach)
-    changed = (is_known if wanted is None else wanted) & (present[0, 0] > 0)
-    smooth = torch.where(changed, total / present.clamp_min(1e-6), columns)
-    return smooth[:, 0].T.reshape(values.shape)
+    places = torch.arange(len(values))
+    apart = (places[:, None] - places).abs()
+    weights = torch.exp(-0.5 * (apart / _sigma(slice_distance)) ** 2) * is_known
+    weights *= apart <= smoothing_reach(slice_distance)
+    sums = weights.sum(1)
+    changed = (is_known if wanted is None else wanted) & (sums > 0)
+    columns = values.float().flatten(1) if values.ndim > 1 else values.float()[:, None]
+    smooth = torch.where(
+        changed[:, None], weights / sums.clamp_min(1e-6)[:, None] @ columns, columns
+    )
+    return smooth.reshape(values.shape)
 
 
 def smoothing_reach(slice_distance: float) -> int:
