@@ -18,7 +18,7 @@ from training import run
 from training.state import STATE_FILE
 from training.volumetric.batches import ELSEWHERE, NONE, WindowBatches
 from training.volumetric.config import VariationConfig, load_volumetric_config
-from training.volumetric.loop import VolumetricTrainer
+from training.volumetric.loop import volumetric_trainer
 from training.volumetric.scans import read_scans
 from training.volumetric.variation import Draws, cut_out
 
@@ -67,7 +67,7 @@ def overrides(made_up_data, tmp_path):
 
 
 def trainer_of(overrides, *more):
-    return VolumetricTrainer(load_volumetric_config(None, [*overrides, *more]))
+    return volumetric_trainer(load_volumetric_config(None, [*overrides, *more]))
 
 
 def test_a_continued_volumetric_run_ends_like_an_uninterrupted_one(overrides, tmp_path):

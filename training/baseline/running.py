@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from torch import Tensor
 
 from Sim4SegCore import Sim4Seg
 from Sim4SegCore.errors import Sim4SegError
@@ -26,6 +27,7 @@ from ..config import TrainingConfig
 from ..evaluation import Row, check_records, evaluate, ungated
 from ..evaluation.stored import read_evaluation
 from ..loop import split_calibration
+from ..network_trainer import NetworkTrainer
 from ..records import Record, data_folder, read_records, read_training_records
 from ..state import STATE_FILE
 from ..views import ImageStore
@@ -33,13 +35,16 @@ from .answers import DiagnosisAsker, MaskAsker, answers_by_set, select_answers
 from .comparison import Compared, comparison_csv, comparison_markdown
 from .config import BaselineConfig
 from .diagnosis import DiagnosisBatch, DiagnosisBatches, diagnosis_loss, labels_by_set, labels_of
-from .loop import NetworkTrainer
 from .masks import MaskBatch, MaskBatches, MaskLoss, targets_of
 from .networks import Classifier, TargetUNet, build_classifier, build_unet
 from .predicting import MASK_THRESHOLD, DiagnosisPredictor, MaskPredictor
 
 CONFIG_FILE = "baseline.yaml"
 DIGEST_LETTERS = 12
+
+
+MaskTrainer = NetworkTrainer[TrainingConfig, TargetUNet, MaskBatch, Tensor]
+DiagnosisTrainer = NetworkTrainer[TrainingConfig, Classifier, DiagnosisBatch, Tensor]
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ def _training_records(config: TrainingConfig, folder: Path) -> list[Record]:
     return training
 
 
-def _mask_trainer(config: BaselineConfig, folder: Path) -> NetworkTrainer[TargetUNet, MaskBatch]:
+def _mask_trainer(config: BaselineConfig, folder: Path) -> MaskTrainer:
     training = config.training(config.masks)
     records = _training_records(training, folder)
     targets = targets_of(records)
@@ -139,13 +144,13 @@ def _mask_trainer(config: BaselineConfig, folder: Path) -> NetworkTrainer[Target
         training,
         build_unet(targets, config.masks.filters, side, config.seed),
         MaskBatches(training, records, targets, store),
+        lambda network, batch: network(batch.images),
         MaskLoss(training.loss),
+        workers=training.workers,
     )
 
 
-def _diagnosis_trainer(
-    config: BaselineConfig, folder: Path
-) -> NetworkTrainer[Classifier, DiagnosisBatch]:
+def _diagnosis_trainer(config: BaselineConfig, folder: Path) -> DiagnosisTrainer:
     training = config.training(config.diagnosis)
     records = _training_records(training, folder)
     labels = labels_of(records)
@@ -154,7 +159,9 @@ def _diagnosis_trainer(
         training,
         build_classifier(labels, config.diagnosis.architecture, config.seed),
         DiagnosisBatches(training, records, labels, store),
+        lambda network, batch: network(batch.images),
         diagnosis_loss,
+        workers=training.workers,
     )
 
 
@@ -178,7 +185,7 @@ def _model_answers(
 
 
 def _mask_answers(
-    trainer: NetworkTrainer[TargetUNet, MaskBatch],
+    trainer: MaskTrainer,
     records: Sequence[Record],
     folder: Path,
     place: Path,
@@ -192,7 +199,7 @@ def _mask_answers(
 
 
 def _diagnosis_answers(
-    trainer: NetworkTrainer[Classifier, DiagnosisBatch],
+    trainer: DiagnosisTrainer,
     records: Sequence[Record],
     folder: Path,
     place: Path,
@@ -205,8 +212,8 @@ def _diagnosis_answers(
 
 
 def _sizes(
-    unet: NetworkTrainer[TargetUNet, MaskBatch],
-    classifier: NetworkTrainer[Classifier, DiagnosisBatch],
+    unet: MaskTrainer,
+    classifier: DiagnosisTrainer,
 ) -> str:
     return "\n".join(
         f"{name}: {sum(p.numel() for p in network.parameters()) / 1e6:.1f} million parameters, "

@@ -18,6 +18,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Train to the configured number of steps."""
     from ..volumetric.config import load_volumetric_config
-    from ..volumetric.loop import VolumetricTrainer
+    from ..volumetric.loop import volumetric_trainer
 
-    VolumetricTrainer(load_volumetric_config(options.config, options.overrides)).run()
+    volumetric_trainer(load_volumetric_config(options.config, options.overrides)).run()

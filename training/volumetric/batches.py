@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
+from torch.utils.data import Dataset
 
 from Sim4SegCore.modeling.volumetric import STRIDE
 
@@ -65,7 +66,7 @@ class WindowBatch:
         return ((voxels == 0) | (voxels >= FEW_VOXELS)).float()
 
 
-class WindowBatches:
+class WindowBatches(Dataset[WindowBatch]):
     """Makes batches."""
 
     def __init__(

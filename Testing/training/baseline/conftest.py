@@ -8,12 +8,12 @@ import yaml
 
 from training.baseline.config import BaselineConfig, load_baseline
 from training.baseline.diagnosis import DiagnosisBatches, diagnosis_loss, labels_of
-from training.baseline.loop import NetworkTrainer
 from training.baseline.masks import MaskBatches, MaskLoss, targets_of
 from training.baseline.networks import build_classifier, build_unet
 from training.evaluation import Row
 from training.evaluation.overlap import measure_overlap
 from training.evaluation.rows import read_truth
+from training.network_trainer import NetworkTrainer
 from training.records import read_training_records
 from training.views import ImageStore
 
@@ -71,7 +71,13 @@ def mask_trainer(config, records, made_up_data):
         targets = targets_of(records)
         batches = MaskBatches(training, known, targets, ImageStore(made_up_data / "m3ds", 1.0))
         network = build_unet(targets, changed.filters, SIDE, 0)
-        return NetworkTrainer(training, network, batches, MaskLoss(training.loss))
+        return NetworkTrainer(
+            training,
+            network,
+            batches,
+            lambda net, batch: net(batch.images),
+            MaskLoss(training.loss),
+        )
 
     return make
 
@@ -87,7 +93,9 @@ def diagnosis_trainer(config, records, made_up_data):
         store = ImageStore(made_up_data / "m3ds", 1.0)
         batches = DiagnosisBatches(training, known, labels, store)
         network = build_classifier(labels, changed.architecture, 0)
-        return NetworkTrainer(training, network, batches, diagnosis_loss)
+        return NetworkTrainer(
+            training, network, batches, lambda net, batch: net(batch.images), diagnosis_loss
+        )
 
     return make
 

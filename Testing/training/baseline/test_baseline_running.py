@@ -11,9 +11,9 @@ from training.ablation.stored import Answers, read_answers
 from training.baseline import running
 from training.baseline.comparison import Compared, differences
 from training.baseline.config import load_baseline
-from training.baseline.loop import NetworkTrainer
 from training.evaluation import summarise
 from training.evaluation.tables import metrics_json, rows_csv
+from training.network_trainer import NetworkTrainer
 from training.records import read_records
 from training.state import STATE_FILE, read
 

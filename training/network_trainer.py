@@ -1,10 +1,10 @@
-"""Training of either network: one process, goes on where it was killed."""
+"""Training of a network beside the model: one process, goes on where it was killed."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -15,46 +15,69 @@ from tqdm import tqdm
 
 from Sim4SegCore.errors import Sim4SegError
 
-from .. import run_folder, state
-from ..average import WeightAverage
-from ..config import TrainingConfig
-from ..history import History
-from ..loop import learning_rate, one_thread
-from ..parallel import World
-from ..precision import step_precision
+from . import run_folder, state
+from .average import WeightAverage
+from .config import OptimizerConfig
+from .history import History
+from .loop import learning_rate, one_thread
+from .parallel import World
+from .precision import step_precision
 
 
-class ImageBatch(Protocol):
-    """What a step needs of its batch: images (B, 3, S, S), to be moved to a device."""
-
-    @property
-    def images(self) -> Tensor: ...
+class RunConfig(Protocol):
+    """What a run's configuration says, besides what it says of network and batches."""
 
     @property
-    def record_ids(self) -> list[str]: ...
+    def output(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def bfloat16(self) -> bool: ...
+    @property
+    def save_every(self) -> int: ...
+    @property
+    def optimizer(self) -> OptimizerConfig: ...
+
+
+class Movable(Protocol):
+    """A batch."""
 
     def to(self, device: torch.device) -> Any: ...
 
 
-B = TypeVar("B", bound=ImageBatch)
+B = TypeVar("B", bound=Movable)
 Net = TypeVar("Net", bound=nn.Module)
+Config = TypeVar("Config", bound=RunConfig)
+Predicted = TypeVar("Predicted")
 
 
-class NetworkTrainer(Generic[Net, B]):
+class NetworkTrainer(Generic[Config, Net, B, Predicted]):
     """One run folder: configuration, environment, state, history."""
 
     def __init__(
         self,
-        config: TrainingConfig,
+        config: Config,
         network: Net,
         batches: Dataset[B],
-        loss: Callable[[Tensor, B], dict[str, Tensor]],
+        predict: Callable[[Net, B], Predicted],
+        loss: Callable[[Predicted, B], dict[str, Tensor]],
+        undecayed: Sequence[nn.Parameter] = (),
+        workers: int = 0,
     ) -> None:
         """
         Args:
-            network: untrained, on the CPU.
+            network: untrained, on the CPU; what is frozen stays as it is.
             batches: item n is the batch of step n.
+            predict: called in the precision of the run.
             loss: terms of a prediction, with their weighted sum as `total`.
+            undecayed: weights that never decay, as vectors and scalars never do.
+            workers: processes that make batches.
 
         Raises:
             Sim4SegError: if the folder holds another run or cannot be written.
@@ -65,14 +88,23 @@ class NetworkTrainer(Generic[Net, B]):
         self.world = World.join(config.device)
         self.network = network.to(self.world.device)
         self.batches = batches
+        self._predict = predict
         self.loss = loss
+        self._workers = workers
         self.average = WeightAverage(self.network, config.optimizer.ema_decay)
-        decayed = [p for p in self.network.parameters() if p.ndim >= 2]
-        others = [p for p in self.network.parameters() if p.ndim < 2]
+        kept = {id(parameter) for parameter in undecayed}
+        trained = [p for p in self.network.parameters() if p.requires_grad]
+        decayed = [p.ndim >= 2 and id(p) not in kept for p in trained]
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": decayed, "weight_decay": config.optimizer.weight_decay},
-                {"params": others, "weight_decay": 0.0},
+                {
+                    "params": [p for p, decays in zip(trained, decayed, strict=True) if decays],
+                    "weight_decay": config.optimizer.weight_decay,
+                },
+                {
+                    "params": [p for p, decays in zip(trained, decayed, strict=True) if not decays],
+                    "weight_decay": 0.0,
+                },
             ],
             lr=config.optimizer.learning_rate,
             betas=config.optimizer.betas,
@@ -97,8 +129,8 @@ class NetworkTrainer(Generic[Net, B]):
             self.batches,
             batch_size=None,
             sampler=range(self.step, self.config.steps),
-            num_workers=self.config.workers,
-            prefetch_factor=4 if self.config.workers else None,
+            num_workers=self._workers,
+            prefetch_factor=4 if self._workers else None,
             worker_init_fn=one_thread,
         )
         progress = tqdm(
@@ -138,14 +170,15 @@ class NetworkTrainer(Generic[Net, B]):
         torch.manual_seed(hash((self.config.seed, self.step)))
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        moved = batch.to(self.world.device)
-        terms = self.loss(self._predict(moved.images), moved)
+        moved: B = batch.to(self.world.device)
+        with step_precision(next(self.network.parameters()), self.config.bfloat16):
+            predicted = self._predict(self.network, moved)
+        terms = self.loss(predicted, moved)
         values = {name: float(value.detach()) for name, value in terms.items()}
         if not all(math.isfinite(value) for value in values.values()):
             raise Sim4SegError(
-                f"the loss is not finite at step {self.step}, batch of "
-                f"{', '.join(batch.record_ids)}; the last saved state is kept in {self.output}: "
-                "lower learning_rate and continue in another output"
+                f"the loss is not finite at step {self.step}; the last saved state is kept in "
+                f"{self.output}: lower the learning rate and continue in another output"
             )
         terms["total"].backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.clip_norm)
@@ -153,11 +186,6 @@ class NetworkTrainer(Generic[Net, B]):
         self.step += 1
         self.average.update(self.step)
         return {"learning_rate": rate} | values
-
-    def _predict(self, images: Tensor) -> Tensor:
-        with step_precision(next(self.network.parameters()), self.config.bfloat16):
-            predicted: Tensor = self.network(images)
-        return predicted
 
     def averaged(self) -> Net:
         """A copy of the network with the averaged weights, in evaluation mode."""
