@@ -1,6 +1,7 @@
 """Slices per second of a volume with the embedded model, against named baselines in one run.
 
-    python Testing/benchmarks/volume_speed.py [--slices 60] [--side 512] [--mode slices] [--memory]
+    python Testing/benchmarks/volume_speed.py [--slices 60] [--side 512] [--distance 2]
+        [--mode slices] [--memory]
 
 Baselines of mode `slices`: `one by one` answers every slice as `sim4seg segment --slice` would,
 with everything loaded; `SliceInferer` is MONAI's around the same network with a [SEG] state that
@@ -41,12 +42,11 @@ from Sim4SegCore.volume.windows import choose_window, volumetric_window
 CLOCK = time.process_time
 QUERY = "Is there a tumor? Segment it and tell me what it is."
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-GEOMETRY = Geometry((0.5, 0.5, 2.0), (0.0,) * 3, IDENTITY)
 CUBES = Geometry((1.0, 1.0, 1.0), (0.0,) * 3, IDENTITY)
 
 
-def drawn_head(slices: int, side: int) -> VolumeCase:
-    """An ellipsoid with a bright ball inside, int16."""
+def drawn_head(slices: int, side: int, distance: float = 2.0) -> VolumeCase:
+    """An ellipsoid with a bright ball inside, int16; `distance` in mm between slices."""
     rows, columns = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j].astype(np.float32)
     voxels = np.zeros((slices, side, side), np.int16)
     noise = np.random.default_rng(0).integers(0, 60, (side, side), dtype=np.int16)
@@ -54,7 +54,8 @@ def drawn_head(slices: int, side: int) -> VolumeCase:
         head = (rows / 0.85) ** 2 + (columns / 0.7) ** 2 + height**2 < 1
         ball = (rows - 0.2) ** 2 + (columns - 0.25) ** 2 + height**2 < 0.05
         voxels[k] = head * 350 + ball * 400 + np.roll(noise, 7 * k)
-    return VolumeCase(voxels, GEOMETRY, modality="MR")
+    geometry = Geometry((0.5, 0.5, distance), (0.0,) * 3, IDENTITY)
+    return VolumeCase(voxels, geometry, modality="MR")
 
 
 def run_slices(predictor: Sim4Seg, case: VolumeCase) -> tuple[float, VolumeResult]:
@@ -149,12 +150,15 @@ def peak_gigabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
-def compare(slices: int, side: int) -> None:
+def compare(slices: int, side: int, distance: float) -> None:
     predictor = Sim4Seg.from_pretrained(device="cpu")
-    case = drawn_head(slices, side)
+    case = drawn_head(slices, side, distance)
     predictor.segment_volume(drawn_head(4, side), QUERY)
     seconds, result = run_slices(predictor, case)
-    print(f"{slices} slices of {side}x{side}: {seconds:.2f} s, {slices / seconds:.1f} slices/s")
+    print(
+        f"{slices} slices of {side}x{side}, {distance:g} mm apart: {seconds:.2f} s, "
+        f"{slices / seconds:.1f} slices/s"
+    )
     print("  by stage: " + ", ".join(f"{name} {s:.2f} s" for name, s in result.timing.items()))
     alone = run_one_by_one(predictor, case, min(slices, 12))
     print(f"one by one: {1 / alone:.1f} slices/s; batched is {alone * slices / seconds:.1f} x")
@@ -239,6 +243,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slices", type=int, default=60)
     parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--distance", type=float, default=2.0, help="mm between slices")
     parser.add_argument("--mode", default="slices", choices=MODES)
     parser.add_argument("--memory", action="store_true", help="measure memory instead of time")
     options = parser.parse_args()
@@ -248,7 +253,7 @@ def main() -> None:
     elif options.mode == "volume":
         compare_windows(options.slices, options.side)
     else:
-        compare(options.slices, options.side)
+        compare(options.slices, options.side, options.distance)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def fit_familiarity(
         Sim4SegError: without held-out records, or if an image cannot be read.
     """
     if not held_out:
-        raise Sim4SegError("no training images are held out; raise calibration_fraction")
+        raise Sim4SegError("no training images are held out: there are too few of them")
     config = config or FamiliarityConfig()
     images = _Images(folder, config)
     read = FeatureReader(lvlm).read

@@ -6,20 +6,13 @@ import random
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image
 
-from ..evaluation.robustness.perturbations import BRIGHTER, DARKER, brightened, compressed
+from ..evaluation.robustness.perturbations import BRIGHTER, DARKER, brightened, compressed, halved
 from ..records import Record
 from ..views import Colouring, Pixels, Turn, random_window
 
 Perturbation = Callable[[Pixels], Pixels]
 MOST_TILT = 15.0
-
-
-def halved(pixels: Pixels) -> Pixels:
-    """Half the resolution."""
-    size = (max(2, pixels.shape[1] // 2), max(2, pixels.shape[0] // 2))
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
 
 
 def brighter(pixels: Pixels) -> Pixels:

@@ -35,8 +35,9 @@ def torn(pixels: Pixels, other: Pixels, rng: random.Random) -> Pixels:
 
 
 def _shuffled(pixels: Pixels, count: int, rng: random.Random) -> Pixels:
-    """Tiles in another order."""
-    height, width = (max(1, edge // count) for edge in pixels.shape[:2])
+    """Tiles in another order; of a small image fewer of them."""
+    count = min(count, *pixels.shape[:2])
+    height, width = (edge // count for edge in pixels.shape[:2])
     tiles = [
         pixels[row * height : (row + 1) * height, column * width : (column + 1) * width]
         for row in range(count)
