@@ -173,7 +173,9 @@ class Asking:
             self._messages.put(Failed(str(error)))
         except Exception as error:
             # The thread's last word: without it the panel would wait for ever.
-            self._messages.put(Failed(f"the query failed unexpectedly ({error!r}); try it again"))
+            self._messages.put(
+                Failed(f"the query failed unexpectedly ({type(error).__name__}); try it again")
+            )
 
     def _ask(self) -> PreparedAnswer:
         question = self._question

@@ -51,7 +51,9 @@ class Errand(Generic[T]):
             self._outcome.put((False, str(error)))
         except Exception as error:
             # The thread's last word: without it the panel would wait for ever.
-            self._outcome.put((False, f"this failed unexpectedly ({error!r}); try it again"))
+            self._outcome.put(
+                (False, f"this failed unexpectedly ({type(error).__name__}); try it again")
+            )
 
 
 class Errands:
