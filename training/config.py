@@ -46,7 +46,8 @@ class SamplingConfig:
             of a frozen image encoder can be computed once.
         balance_count: groups of (set, target, presence) with fewer images are drawn less, as
             (images / balance_count) ** balance_power.
-        set_weights: factor per set on top; `set/target` for one of its targets alone.
+        set_weights: factor per set on top; `set/target` is for one of its targets alone, and
+            `set/target/present` (or `absent`, or a diagnosis) for one group.
         stages: other factors for earlier steps, in order; a hard set that a small model does
             not begin to learn in the mixture does so when it fills most of some hundred batches.
         mismatched: fraction of queries that ask for another organ's target: nothing to find.

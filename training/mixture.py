@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from .config import SamplingConfig
@@ -52,8 +52,8 @@ class Mixture:
         factors = sampling.set_weights if stage is None else stage.set_weights
         return [
             min(1.0, len(members) / sampling.balance_count) ** sampling.balance_power
-            * factors.get(f"{dataset}/{target}", factors.get(dataset, 1.0))
-            for (dataset, target, _), members in self.groups
+            * _factor(factors, *key)
+            for key, members in self.groups
         ]
 
     def draw(self, weights: Sequence[float], rng: random.Random) -> Asked:
@@ -73,6 +73,12 @@ class Mixture:
     def _strangers(self, body_part: str) -> list[str]:
         known = strangers_to(body_part)
         return known if self.answerable is None else [t for t in known if t in self.answerable]
+
+
+def _factor(factors: Mapping[str, float], dataset: str, target: str, state: str) -> float:
+    """The most specific one that is named."""
+    names = (f"{dataset}/{target}/{state}", f"{dataset}/{target}", dataset)
+    return next((factors[name] for name in names if name in factors), 1.0)
 
 
 def group_records(records: Sequence[Record]) -> list[Group]:

@@ -127,20 +127,23 @@ def test_stages_change_what_is_drawn(tiny_overrides):
     assert late == {"HRF", "PH2", "LGG"}
 
 
-def test_one_target_of_a_set_has_a_weight_of_its_own(tiny_overrides):
-    weights = "sampling.set_weights={LGG: 2.0, HRF: 3.0, HRF/retinal vessels: 6.0}"
+def test_the_most_specific_weight_of_a_group_counts(tiny_overrides):
+    weights = (
+        "sampling.set_weights={LGG: 2.0, LGG/tumor/absent: 5.0, HRF: 3.0, HRF/retinal vessels: 6.0}"
+    )
     mixture = Trainer(load_config(None, [*tiny_overrides, weights])).dataset.mixture
     plain = Trainer(load_config(None, tiny_overrides)).dataset.mixture
     factors = {
-        (dataset, target): weighted / unweighted
-        for ((dataset, target, _), _), weighted, unweighted in zip(
+        key: weighted / unweighted
+        for (key, _), weighted, unweighted in zip(
             mixture.groups, mixture.weights(0), plain.weights(0), strict=True
         )
     }
     assert factors == {
-        ("PH2", "skin lesion"): 1.0,
-        ("LGG", "tumor"): 2.0,
-        ("HRF", "retinal vessels"): 6.0,
+        ("PH2", "skin lesion", "present"): 1.0,
+        ("LGG", "tumor", "present"): 2.0,
+        ("LGG", "tumor", "absent"): 5.0,
+        ("HRF", "retinal vessels", "present"): 6.0,
     }
 
 
