@@ -33,6 +33,8 @@ from .familiarity.fitting import fit_familiarity
 from .loop import split_calibration
 from .networks import build_network
 from .records import Record, data_folder, read_records, read_training_records
+from .run_folder import ENVIRONMENT_FILE
+from .soup import average_segmenters
 from .state import BEST_FILE, STATE_FILE, fit, read
 
 MASK_THRESHOLDS = (0.3, 0.4, 0.5)
@@ -44,11 +46,16 @@ FALSE_MASK_RATE = 0.05
 """Aimed at on the held-out training images; users lose trust over masks of nothing."""
 
 
-def export(config: TrainingConfig, target: Path, note: str = "") -> None:
+def export(
+    config: TrainingConfig, target: Path, note: str = "", segmenters: Sequence[Path] = ()
+) -> None:
     """Write the averaged weights of a run, the best ones if it looked, as a checkpoint folder.
 
+    Args:
+        segmenters: other runs, whose segmenters are averaged with this one's.
+
     Raises:
-        Sim4SegError: if the run has no saved state or the folder exists.
+        Sim4SegError: if a run has no saved state, segmenters differ or the folder exists.
     """
     if target.exists():
         raise Sim4SegError(f"{target} exists; choose another folder for the checkpoint")
@@ -62,10 +69,14 @@ def export(config: TrainingConfig, target: Path, note: str = "") -> None:
     network = build_network(config, records)
     model = network.model.eval()
     fit(saved["average"], {n: p for n, p in model.named_parameters() if p.requires_grad})
-    model.load_state_dict(saved["buffers"] | saved["average"], strict=False)
+    average = average_segmenters(saved["average"], segmenters)
+    model.load_state_dict(saved["buffers"] | average, strict=False)
     calibrate(model, held_out, folder)
     model.familiarity = fit_familiarity(model.lvlm, training, held_out, folder)
     card = _card(config, model, records, saved["step"]) | ({"note": note} if note else {})
+    if segmenters:
+        others = (_environment(run)["command"] for run in segmenters)
+        card["segmenter_averaged_with"] = [_command(None, command) for command in others]
     save_model(model, target, card, network.adapter)
 
 
@@ -162,10 +173,15 @@ def _command(initial: str | None, arguments: Sequence[str]) -> str:
     return f"{before.get('command', 'a checkpoint')}, then {own} initial=CHECKPOINT"
 
 
+def _environment(run: Path) -> dict[str, Any]:
+    environment: dict[str, Any] = json.loads((run / ENVIRONMENT_FILE).read_text(encoding="utf-8"))
+    return environment
+
+
 def _card(
     config: TrainingConfig, model: Sim4SegModel, records: list[Record], step: int
 ) -> dict[str, Any]:
-    environment = json.loads((Path(config.output) / "environment.json").read_text())
+    environment = _environment(Path(config.output))
     images: Counter[str] = Counter(record.dataset for record in records)
     licences: dict[str, set[str]] = defaultdict(set)
     for record in records:

@@ -15,6 +15,7 @@ from .environment import describe_environment
 from .state import STATE_FILE
 
 CONFIG_FILE = "config.yaml"
+ENVIRONMENT_FILE = "environment.json"
 
 
 def continues(folder: Path, config: Any) -> bool:
@@ -42,7 +43,7 @@ def begin(folder: Path, config: Any, processes: int) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG_FILE).write_text(_resolved(config), encoding="utf-8")
-        (folder / "environment.json").write_text(environment, encoding="utf-8")
+        (folder / ENVIRONMENT_FILE).write_text(environment, encoding="utf-8")
     except OSError as error:
         raise Sim4SegError(f"cannot write to {folder}: {error.strerror}") from None
 

@@ -22,7 +22,8 @@ from training.evaluation import (
     summarise,
 )
 from training.loop import Trainer
-from training.state import STATE_FILE
+from training.soup import average_segmenters
+from training.state import STATE_FILE, read
 
 
 def train(overrides, **changes):
@@ -198,6 +199,34 @@ def test_train_export_evaluate_from_the_command_line(
         Trainer(load_config(None, [*start, *wider]))
     assert run.main(["export", "--to", str(checkpoint), *overrides]) == 2
     assert "exists" in capsys.readouterr().err
+
+
+def test_segmenters_of_several_runs_are_averaged(
+    tiny_overrides, made_up_data, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("SIM4SEG_DATA", str(made_up_data))
+    one = [*tiny_overrides, f"output={tmp_path / 'one'}"]
+    other = [*tiny_overrides, f"output={tmp_path / 'other'}", "seed=7"]
+    for overrides in (one, other):
+        assert run.main(["train", *overrides]) == 0
+    averages = [read(tmp_path / name / STATE_FILE)["average"] for name in ("one", "other")]
+    soup = average_segmenters(averages[0], [tmp_path / "other"])
+    for name, value in soup.items():
+        both = torch.stack([average[name] for average in averages])
+        expected = both.mean(0) if name.startswith("segmenter.") else both[0]
+        torch.testing.assert_close(value, expected)
+    to, beside = ["--to", str(tmp_path / "soup")], ["--segmenter-of", str(tmp_path / "other")]
+    assert run.main(["export", *one, *to, *beside]) == 0
+    exported = load_model(tmp_path / "soup").state_dict()
+    for name, value in soup.items():
+        torch.testing.assert_close(exported[name], value, atol=2e-3, rtol=2e-3)
+    card = json.loads((tmp_path / "soup" / "card.json").read_text())
+    assert card["segmenter_averaged_with"] == ["python training/run.py train"]
+    wider = [*tiny_overrides, f"output={tmp_path / 'wider'}", "model.segmenter.embed_dim=32"]
+    assert run.main(["train", *wider]) == 0
+    to, beside = ["--to", str(tmp_path / "no")], ["--segmenter-of", str(tmp_path / "wider")]
+    assert run.main(["export", *one, *to, *beside]) == 2
+    assert "no segmenter like this one" in capsys.readouterr().err
 
 
 def test_missing_data_is_said(tmp_path, monkeypatch, capsys):

@@ -15,6 +15,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     add_config(parser)
     parser.add_argument("--to", type=Path, required=True, help="new folder for the checkpoint")
+    parser.add_argument(
+        "--segmenter-of",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="folders of other runs, whose segmenters are averaged with this one's",
+    )
     parser.add_argument("--note", default="", help="goes into the checkpoint's card")
 
 
@@ -23,4 +31,5 @@ def run(options: argparse.Namespace) -> None:
     from ..config import load_config
     from ..export import export
 
-    export(load_config(options.config, options.overrides), options.to, options.note)
+    config = load_config(options.config, options.overrides)
+    export(config, options.to, options.note, options.segmenter_of)
