@@ -12,8 +12,11 @@ SMOOTHING_MM = 2.0
 MAX_SMOOTHING_SLICES = 2.0
 CONVINCING = 0.6
 """A slice convinces by itself if it is at least this share as sure as the surest one."""
-FADING = 0.5
+FADING = 0.8
 """Beyond convincing slices, the target is followed down to this share of that presence."""
+LOUDEST = 3.0
+"""Most that a slice's logit counts for or against a pixel of its neighbours: one that is entirely
+sure of nothing would outvote several that see the target."""
 
 
 def smooth_along_stack(
@@ -42,6 +45,12 @@ def smooth_along_stack(
         changed[:, None], weights / sums.clamp_min(1e-6)[:, None] @ columns, columns
     )
     return smooth.reshape(values.shape)
+
+
+def smooth_masks(logits: Tensor, is_drawn: Tensor, wanted: Tensor, slice_distance: float) -> Tensor:
+    """`smooth_along_stack` of mask logits (N, P, P), of which none counts more than LOUDEST."""
+    bounded = logits.float().clamp(-LOUDEST, LOUDEST)
+    return smooth_along_stack(bounded, is_drawn, slice_distance, wanted)
 
 
 def smoothing_reach(slice_distance: float) -> int:

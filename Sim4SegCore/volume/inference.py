@@ -14,7 +14,7 @@ from ..progress import Progress, Step
 from .case import VolumeCase
 from .cleaning import clean
 from .concluding import LOOKED, Concluder, FoundMask, Stopwatch
-from .consistency import followed_slices, smooth_along_stack
+from .consistency import followed_slices, smooth_along_stack, smooth_masks
 from .looking import Looked, SliceLooker
 from .options import SliceOptions
 from .result import Cleaning, VolumeResult
@@ -94,8 +94,9 @@ def _mask(
 ) -> tuple[NDArray[np.bool_], Cleaning]:
     """bool (k, j, i) on the volume's own voxels."""
     config = predictor.model.config
-    distance = pictures.view.spacing[0]
-    logits = smooth_along_stack(looked.mask_logits, looked.is_drawn, distance, looked.is_seen)
+    logits = smooth_masks(
+        looked.mask_logits, looked.is_drawn, looked.is_seen, pictures.view.spacing[0]
+    )
     least = config.mask_threshold_logit
     taken = followed_slices(presence, logits > least, config.presence_threshold)
     frame = pictures.frame(config.segmenter.image_size)

@@ -10,7 +10,12 @@ from stacks import noise_volume
 from Sim4SegCore import Diagnosis, Geometry, Sim4SegError
 from Sim4SegCore.volume import KeySlice, VolumeCase
 from Sim4SegCore.volume.cleaning import clean
-from Sim4SegCore.volume.consistency import followed_slices, smooth_along_stack, thinned
+from Sim4SegCore.volume.consistency import (
+    followed_slices,
+    smooth_along_stack,
+    smooth_masks,
+    thinned,
+)
 from Sim4SegCore.volume.key_slices import choose_key_slices, scout_numbers, shared_diagnosis
 from Sim4SegCore.volume.measuring import measure_volume
 from Sim4SegCore.volume.windows import choose_window
@@ -109,6 +114,14 @@ def test_slices_that_were_not_seen_do_not_blur_their_neighbours():
     assert torch.allclose(smooth, values)
 
 
+def test_a_slice_that_is_sure_of_nothing_does_not_outvote_those_that_see_the_target():
+    logits = torch.full((9, 2, 2), 2.0)
+    logits[4] = -25.0
+    everywhere = smooth_masks(logits, ALL_SEEN, ALL_SEEN, 1.0)
+    assert (everywhere > 0).all()
+    assert (everywhere[4] < everywhere[0]).all()
+
+
 def squares(*columns):
     masks = torch.zeros(len(columns), 12, 12, dtype=torch.bool)
     for number, column in enumerate(columns):
@@ -118,7 +131,7 @@ def squares(*columns):
 
 
 def test_masks_are_followed_both_ways_until_presence_or_overlap_ends():
-    presence = torch.tensor([0.1, 0.3, 0.4, 0.9, 0.4, 0.1, 0.4])
+    presence = torch.tensor([0.1, 0.45, 0.5, 0.9, 0.5, 0.1, 0.5])
     taken = followed_slices(presence, squares(0, 0, 0, 0, 1, 1, 1), threshold=0.5)
     assert taken.tolist() == [False, True, True, True, True, False, False]
     elsewhere = followed_slices(presence, squares(0, 0, 6, 0, 1, 1, 1), threshold=0.5)
