@@ -38,13 +38,13 @@ def test_sams_proposals_come_before_views_from_near_and_the_most_promising_first
 
 def test_every_further_view_is_decoded_in_one_call(embedded, monkeypatch):
     batches = []
-    ground = embedded.model.ground
+    draw = embedded.model.draw
 
     def counted(seg_state, *others):
         batches.append(len(seg_state))
-        return ground(seg_state, *others)
+        return draw(seg_state, *others)
 
-    monkeypatch.setattr(embedded.model, "ground", counted)
+    monkeypatch.setattr(embedded.model, "draw", counted)
     views = embedded.segment(draw_phantom()[0], QUERY, ScalingConfig(masks=8)).samples.masks
     assert batches == [1, len(views) - 1 - 3]
     batches.clear()
