@@ -233,9 +233,12 @@ class Concluder:
 
 
 def _names(query: Query, finding: Finding) -> bool:
-    """Whether the query has any word of the finding's label, in singular or plural."""
+    """Whether the query has any word of the finding's label, in singular or plural; sides name
+    nothing.
+    """
     asked = query.text.lower()
-    return any(word.rstrip("s") in asked for word in finding.label.lower().split())
+    words = [word for word in finding.label.lower().split() if word not in ("left", "right")]
+    return any(word.rstrip("s") in asked for word in words)
 
 
 def _says_absent(key: KeySlice) -> bool:

@@ -133,17 +133,27 @@ def test_empty_slices_are_not_looked_at(predictor):
     assert not result.mask[0].any()
 
 
-@pytest.mark.parametrize(("label", "is_warned"), [("cardiomediastinum", True), ("polyps", False)])
-def test_an_answer_about_something_else_is_warned_of(predictor, monkeypatch, label, is_warned):
+@pytest.mark.parametrize(
+    ("query", "label", "is_warned"),
+    [
+        (QUERY, "cardiomediastinum", True),
+        (QUERY, "polyps", False),
+        ("Segment the left kidney.", "left lung", True),
+        ("Segment the lung on the left.", "left lung", False),
+    ],
+)
+def test_an_answer_about_something_else_is_warned_of(
+    predictor, monkeypatch, query, label, is_warned
+):
     segment = predictor.segment
 
-    def understood(image, query, scaling):
-        result = segment(image, query, scaling)
+    def understood(image, text, scaling):
+        result = segment(image, text, scaling)
         finding = dataclasses.replace(result.findings[0], label=label)
         return dataclasses.replace(result, findings=(finding,))
 
     monkeypatch.setattr(predictor, "segment", understood)
-    result = predictor.segment_volume(noise_volume(), QUERY)
+    result = predictor.segment_volume(noise_volume(), query)
     assert result.findings[0].label == label
     assert any("which it does not name" in warning for warning in result.warnings) is is_warned
 
