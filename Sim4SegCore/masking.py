@@ -107,7 +107,7 @@ class MaskDrawer:
         """
         plain = self._own(image, grounding, 0, "as it is")
         if self.model.config.detail.side > 0 and grounding.detail_logits[0] > 0:
-            tiled = self._tiled(image, seg_state, plain.logits)
+            tiled = self._tiled(image, seg_state, grounding.similarity, plain.logits)
             return [DrawnMask("in tiles", tiled, plain.estimated_iou)]
         if count == 1:
             return [plain]
@@ -122,7 +122,11 @@ class MaskDrawer:
         mirrors = len(views)
         if count > 1 + mirrors + len(proposals):
             views |= self._near(image, plain.logits, mirroring)
-        drawn = self._views(image, seg_state, views, plain.logits) if views else []
+        drawn = (
+            self._views(image, seg_state, grounding.similarity, views, plain.logits)
+            if views
+            else []
+        )
         return [plain, *drawn[:mirrors], *proposals, *drawn[mirrors:]][:count]
 
     @staticmethod
@@ -133,11 +137,15 @@ class MaskDrawer:
         return DrawnMask(name, logits, float(grounding.iou[0, number]))
 
     def _views(
-        self, image: EncodedImage, seg_state: Tensor, views: dict[str, Frame], plain: Tensor
+        self,
+        image: EncodedImage,
+        seg_state: Tensor,
+        similarity: Tensor,
+        views: dict[str, Frame],
+        plain: Tensor,
     ) -> list[DrawnMask]:
         """Masks in other frames; beyond a frame's window the plain logits stay."""
         frames = list(views.values())
-        similarity = self.model.compare(seg_state.expand(1, -1), image.image_tokens.embeddings)
         embeddings = self._embedding(image, frames)
         drawing = self._drawing(image, seg_state, similarity, frames, embeddings)
         masks = []
@@ -182,13 +190,14 @@ class MaskDrawer:
         views = {"zoomed": frame}
         return views | {"zoomed and mirrored": frame.mirror(columns=True)} if mirroring else views
 
-    def _tiled(self, image: EncodedImage, seg_state: Tensor, coarse: Tensor) -> Tensor:
+    def _tiled(
+        self, image: EncodedImage, seg_state: Tensor, similarity: Tensor, coarse: Tensor
+    ) -> Tensor:
         drawn = coarse > self.model.config.mask_threshold_logit
         self._progress()(Step("mask", MASK_BEGINS, drawn.numpy()))
         if image.tiles is None:
             image.tiles = self._encode_tiles(image)
         tiles = image.tiles
-        similarity = self.model.compare(seg_state.expand(1, -1), image.image_tokens.embeddings)
         logits = []
         for index, embeddings in enumerate(tiles.embeddings):
             done = _share(TILES_END, MASK_ENDS, index, len(tiles.embeddings))

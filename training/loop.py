@@ -107,7 +107,7 @@ class Trainer:
         )
         self.average = WeightAverage(self.model, config.optimizer.ema_decay)
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.model, config.optimizer.weight_decay),
+            parameter_groups(self.model, config.optimizer.weight_decay),
             lr=config.optimizer.learning_rate,
             betas=config.optimizer.betas,
             fused=self.world.device.type == "cuda",
@@ -317,11 +317,19 @@ def _recompute_activations(network: Any) -> None:
     network.enable_input_require_grads()
 
 
-def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    trained = [p for p in model.parameters() if p.requires_grad]
+def parameter_groups(
+    model: nn.Module, weight_decay: float, undecayed: Sequence[nn.Parameter] = ()
+) -> list[dict[str, Any]]:
+    """An optimizer's groups of what is trained; vectors, scalars and `undecayed` never decay."""
+    kept = {id(parameter) for parameter in undecayed}
+    groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            groups[parameter.ndim < 2 or id(parameter) in kept].append(parameter)
+    decayed, others = groups
     return [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
     ]
 
 

@@ -19,7 +19,7 @@ from . import run_folder, state
 from .average import WeightAverage
 from .config import OptimizerConfig
 from .history import History
-from .loop import learning_rate, one_thread
+from .loop import learning_rate, one_thread, parameter_groups
 from .parallel import World
 from .precision import step_precision
 
@@ -92,20 +92,8 @@ class NetworkTrainer(Generic[Config, Net, B, Predicted]):
         self.loss = loss
         self._workers = workers
         self.average = WeightAverage(self.network, config.optimizer.ema_decay)
-        kept = {id(parameter) for parameter in undecayed}
-        trained = [p for p in self.network.parameters() if p.requires_grad]
-        decayed = [p.ndim >= 2 and id(p) not in kept for p in trained]
         self.optimizer = torch.optim.AdamW(
-            [
-                {
-                    "params": [p for p, decays in zip(trained, decayed, strict=True) if decays],
-                    "weight_decay": config.optimizer.weight_decay,
-                },
-                {
-                    "params": [p for p, decays in zip(trained, decayed, strict=True) if not decays],
-                    "weight_decay": 0.0,
-                },
-            ],
+            parameter_groups(self.network, config.optimizer.weight_decay, undecayed),
             lr=config.optimizer.learning_rate,
             betas=config.optimizer.betas,
         )

@@ -154,12 +154,14 @@ class Drawing:
         iou: (B, 1 + multimask) estimated by the decoder.
         prompt: RVLS2M's.
         seg_embedding: (B, C) of [SEG], SAM's sparse prompt.
+        similarity: (B, gh, gw) that the prompt was made of.
     """
 
     mask_logits: Tensor
     iou: Tensor
     prompt: MaskPrompt
     seg_embedding: Tensor
+    similarity: Tensor
 
 
 @dataclass
@@ -282,6 +284,7 @@ class Sim4SegModel(nn.Module):
             iou=drawing.iou,
             prompt=drawing.prompt,
             seg_embedding=drawing.seg_embedding,
+            similarity=drawing.similarity,
             presence_logits=evidence.presence_logits,
             diagnosis_logits=evidence.diagnosis_logits,
             detail_logits=self.detail_head(seg_state)[:, 0].float(),
@@ -316,7 +319,7 @@ class Sim4SegModel(nn.Module):
                 mask_prompt = mask_prompt * prompted.to(mask_prompt)[:, None, None, None]
         seg_embedding = self.projection(seg_state)
         masks = self.segmenter(image_embedding, seg_embedding[:, None], mask_prompt)
-        return Drawing(masks.mask_logits, masks.iou, prompt, seg_embedding)
+        return Drawing(masks.mask_logits, masks.iou, prompt, seg_embedding, similarity)
 
     def forward(
         self,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..case import Familiarity, Finding, Query, Result
+from ..case import SIDES, Familiarity, Finding, Query, Result
 from ..progress import Progress, Step, StopAndKeepError
 from ..report.wording import OUTSIDE_DIAGNOSIS_WARNING, OUTSIDE_WARNING
 from ..scaling import with_familiarity
@@ -237,7 +237,7 @@ def _names(query: Query, finding: Finding) -> bool:
     nothing.
     """
     asked = query.text.lower()
-    words = [word for word in finding.label.lower().split() if word not in ("left", "right")]
+    words = SIDES.sub("", finding.label.lower()).split()
     return any(word.rstrip("s") in asked for word in words)
 
 

@@ -40,7 +40,7 @@ def smooth_along_stack(
     weights *= apart <= smoothing_reach(slice_distance)
     sums = weights.sum(1)
     changed = (is_known if wanted is None else wanted) & (sums > 0)
-    columns = values.float().flatten(1) if values.ndim > 1 else values.float()[:, None]
+    columns = values.float().reshape(len(values), -1)
     smooth = torch.where(
         changed[:, None], weights / sums.clamp_min(1e-6)[:, None] @ columns, columns
     )

@@ -58,18 +58,19 @@ class Looked:
     @property
     def is_seen(self) -> Tensor:
         """bool (N,)."""
-        return self._among(self.seen)
+        return self.among(self.seen)
 
     @property
     def is_drawn(self) -> Tensor:
         """bool (N,)."""
-        return self._among(self.drawn)
+        return self.among(self.drawn)
 
     def note_seen(self, last: int) -> None:
         """All slices worth looking at up to this one were looked at."""
         self.seen = [number for number in self.worth_looking if number <= last]
 
-    def _among(self, numbers: list[int]) -> Tensor:
+    def among(self, numbers: list[int]) -> Tensor:
+        """bool (N,), where a slice is one of these."""
         chosen = torch.zeros(len(self.presence), dtype=torch.bool)
         chosen[numbers] = True
         return chosen
@@ -197,10 +198,8 @@ class SliceLooker:
         distance = self._pictures.view.spacing[0]
         known = [number for number in looked.worth_looking if number <= readings.last]
         looked.presence[known] = readings.at(known).presence_logits.sigmoid()
-        is_known = torch.zeros(len(looked.presence), dtype=torch.bool)
-        is_known[known] = True
         threshold = self._holder.model.config.presence_threshold
-        worth = worth_drawing(looked.presence, is_known, distance, threshold)
+        worth = worth_drawing(looked.presence, looked.among(known), distance, threshold)
         drawn = thinned(worth, distance)
         last = readings.last - (0 if readings.is_complete else 2 * smoothing_reach(distance))
         following = known[len(looked.seen) :]

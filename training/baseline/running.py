@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 import yaml
-from torch import Tensor
+from torch import Tensor, nn
 
 from Sim4SegCore import Sim4Seg
 from Sim4SegCore.errors import Sim4SegError
@@ -144,7 +144,7 @@ def _mask_trainer(config: BaselineConfig, folder: Path) -> MaskTrainer:
         training,
         build_unet(targets, config.masks.filters, side, config.seed),
         MaskBatches(training, records, targets, store),
-        lambda network, batch: network(batch.images),
+        predict_images,
         MaskLoss(training.loss),
         workers=training.workers,
     )
@@ -159,10 +159,16 @@ def _diagnosis_trainer(config: BaselineConfig, folder: Path) -> DiagnosisTrainer
         training,
         build_classifier(labels, config.diagnosis.architecture, config.seed),
         DiagnosisBatches(training, records, labels, store),
-        lambda network, batch: network(batch.images),
+        predict_images,
         diagnosis_loss,
         workers=training.workers,
     )
+
+
+def predict_images(network: nn.Module, batch: MaskBatch | DiagnosisBatch) -> Tensor:
+    """What either network says of a batch's images."""
+    predicted: Tensor = network(batch.images)
+    return predicted
 
 
 def _model_answers(

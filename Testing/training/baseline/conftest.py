@@ -10,6 +10,7 @@ from training.baseline.config import BaselineConfig, load_baseline
 from training.baseline.diagnosis import DiagnosisBatches, diagnosis_loss, labels_of
 from training.baseline.masks import MaskBatches, MaskLoss, targets_of
 from training.baseline.networks import build_classifier, build_unet
+from training.baseline.running import predict_images
 from training.evaluation import Row
 from training.evaluation.overlap import measure_overlap
 from training.evaluation.rows import read_truth
@@ -75,7 +76,7 @@ def mask_trainer(config, records, made_up_data):
             training,
             network,
             batches,
-            lambda net, batch: net(batch.images),
+            predict_images,
             MaskLoss(training.loss),
         )
 
@@ -93,9 +94,7 @@ def diagnosis_trainer(config, records, made_up_data):
         store = ImageStore(made_up_data / "m3ds", 1.0)
         batches = DiagnosisBatches(training, known, labels, store)
         network = build_classifier(labels, changed.architecture, 0)
-        return NetworkTrainer(
-            training, network, batches, lambda net, batch: net(batch.images), diagnosis_loss
-        )
+        return NetworkTrainer(training, network, batches, predict_images, diagnosis_loss)
 
     return make
 
