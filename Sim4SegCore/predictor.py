@@ -100,6 +100,7 @@ class Sim4Seg:
             model.config.diagnoses,
             model.config.chain_of_thought,
             model.config.diagnosis_head_weight,
+            model.config.seg_after_reasoning,
         )
         self._drawer = MaskDrawer(model, lambda: self.progress)
         self._answer_fraction = ANSWER_BEGINS

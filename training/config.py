@@ -173,6 +173,8 @@ class TrainingConfig:
     Attributes:
         output: the run folder; a run that was killed is continued from it.
         initial: checkpoint folder whose weights and tokenizer a new run starts from.
+        initial_parts: names of the parts of the network that are taken from `initial`, such as
+            `lvlm.network.model.vision_tower`, all others start fresh; empty takes all.
         new_words: words that get a token of their own in a run that starts from `initial`, whose
             vocabulary cuts them into many.
         trained_parts: names of the parts of the network that are trained, such as `segmenter`, all
@@ -192,6 +194,7 @@ class TrainingConfig:
 
     output: str = "runs/embedded"
     initial: str | None = None
+    initial_parts: tuple[str, ...] = ()
     new_words: tuple[str, ...] = ()
     trained_parts: tuple[str, ...] = ()
     data: str | None = None

@@ -47,12 +47,17 @@ FALSE_MASK_RATE = 0.05
 
 
 def export(
-    config: TrainingConfig, target: Path, note: str = "", segmenters: Sequence[Path] = ()
+    config: TrainingConfig,
+    target: Path,
+    note: str = "",
+    segmenters: Sequence[Path] = (),
+    with_familiarity: bool = True,
 ) -> None:
     """Write the averaged weights of a run, the best ones if it looked, as a checkpoint folder.
 
     Args:
         segmenters: other runs, whose segmenters are averaged with this one's.
+        with_familiarity: fit what tells unfamiliar images apart; else the checkpoint cannot.
 
     Raises:
         Sim4SegError: if a run has no saved state, segmenters differ or the folder exists.
@@ -72,7 +77,8 @@ def export(
     average = average_segmenters(saved["average"], segmenters)
     model.load_state_dict(saved["buffers"] | average, strict=False)
     calibrate(model, held_out, folder)
-    model.familiarity = fit_familiarity(model.lvlm, training, held_out, folder)
+    if with_familiarity:
+        model.familiarity = fit_familiarity(model.lvlm, training, held_out, folder)
     card = _card(config, model, records, saved["step"]) | ({"note": note} if note else {})
     if segmenters:
         others = (_environment(run)["command"] for run in segmenters)

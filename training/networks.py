@@ -59,8 +59,8 @@ def build_network(
         network = _assemble(config, model_config, records, outline)
     _choose_trained(network.model, config)
     if config.initial is not None and not outline:
-        fresh = start_from(network.model, Path(config.initial))
-        if fresh:
+        fresh = start_from(network.model, Path(config.initial), config.initial_parts)
+        if fresh and not config.initial_parts:
             _LOGGER.warning("not in %s, starts fresh: %s", config.initial, ", ".join(fresh))
     return network
 
@@ -151,12 +151,26 @@ def _choose_trained(model: Sim4SegModel, config: TrainingConfig) -> None:
 
 
 def _freeze_all_but(model: Sim4SegModel, parts: Sequence[str]) -> None:
-    for part in parts:
-        if not any(name.startswith(f"{part}.") for name, _ in model.named_parameters()):
-            raise Sim4SegError(f"trained_parts names {part}, which this model does not have")
+    check_parts("trained_parts", parts, model)
     for name, parameter in model.named_parameters():
-        if not name.startswith(tuple(f"{part}." for part in parts)):
+        if not is_within(name, parts):
             parameter.requires_grad_(False)
+
+
+def check_parts(setting: str, parts: Sequence[str], model: Sim4SegModel) -> None:
+    """Refuse parts that a model does not have.
+
+    Raises:
+        Sim4SegError: for the first of them.
+    """
+    for part in parts:
+        if not any(is_within(name, [part]) for name, _ in model.named_parameters()):
+            raise Sim4SegError(f"{setting} names {part}, which this model does not have")
+
+
+def is_within(name: str, parts: Sequence[str]) -> bool:
+    """Whether a tensor belongs to one of the parts of a network."""
+    return name.startswith(tuple(f"{part}." for part in parts))
 
 
 def _check_cache_is_possible(config: TrainingConfig) -> None:
@@ -168,19 +182,25 @@ def _check_cache_is_possible(config: TrainingConfig) -> None:
         )
 
 
-def start_from(model: Sim4SegModel, checkpoint: Path) -> list[str]:
+def start_from(model: Sim4SegModel, checkpoint: Path, parts: Sequence[str] = ()) -> list[str]:
     """Copy a checkpoint's weights into a new model; a segmenter of another kind starts fresh.
 
+    Args:
+        parts: what is copied; empty for all.
+
     Returns:
-        names of tensors that the checkpoint does not have; they keep their fresh values.
+        names of tensors that were not copied; they keep their fresh values.
 
     Raises:
         Sim4SegError: if it was taught other labels, or has other sizes or parts.
     """
     initial = load_model(checkpoint)
-    if initial.config.diagnoses != model.config.diagnoses:
-        raise Sim4SegError(f"{checkpoint} was taught other diagnoses than these records have")
     weights = initial.state_dict()
+    if parts:
+        check_parts("initial_parts", parts, initial)
+        weights = {n: w for n, w in weights.items() if is_within(n, parts)}
+    elif initial.config.diagnoses != model.config.diagnoses:
+        raise Sim4SegError(f"{checkpoint} was taught other diagnoses than these records have")
     if initial.config.segmenter.encoder != model.config.segmenter.encoder:
         weights = {n: w for n, w in weights.items() if not n.startswith("segmenter.")}
     _add_words(weights, initial, model)

@@ -184,13 +184,19 @@ class TaughtAnswer:
         answer = Answer("", "", "", self.answer.diagnosis, chain_of_thought=False)
         return dataclasses.replace(self, answer=answer)
 
+    def with_seg_after_reasoning(self) -> TaughtAnswer:
+        """The same words, with [SEG] between the reasoning and the diagnosis."""
+        answer = dataclasses.replace(self.answer, seg_after_reasoning=True)
+        return dataclasses.replace(self, answer=answer)
+
     @property
     def segments(self) -> list[tuple[str, bool]]:
         """Text in the pieces that are tokenised one by one, with what is supervised."""
-        pieces = [(OPENING, False)]
+        pieces = list[tuple[str, bool]]()
         said = self.answer.said
         for (lead, step), taught in zip(said, self.supervised[-len(said) :], strict=True):
             pieces += [(lead, False), (f" {step}.", taught)]
+        pieces.insert(2 * self.answer.steps_before_seg, (OPENING, False))
         return pieces
 
 

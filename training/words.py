@@ -75,6 +75,8 @@ class WordMaker:
         )
         if not self._config.model.chain_of_thought:
             taught = taught.without_reasoning()
+        if self._config.model.seg_after_reasoning:
+            taught = taught.with_seg_after_reasoning()
         ids = self._lvlm.query_ids(query)
         weights = [0.0] * len(ids)
         for index, (piece, supervised) in enumerate(taught.segments):

@@ -37,7 +37,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--axis",
         help=f"of volumes, along which axis slices lie: {', '.join(AXIS_CHOICES)} "
-        "(default: auto, the coarsest spacing)",
+        "(default: auto, the coarsest spacing; small volumes of even spacing are looked at along "
+        "all three)",
     )
     parser.add_argument(
         "--series", type=int, help="of volumes, which series of a DICOM folder, from 1"

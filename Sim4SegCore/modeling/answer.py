@@ -46,6 +46,7 @@ class Answer:
 
     Attributes:
         chain_of_thought: False if only the diagnosis is said, and the other steps are empty.
+        seg_after_reasoning: see `Sim4SegConfig`.
     """
 
     modality: str
@@ -53,6 +54,7 @@ class Answer:
     consideration: str
     diagnosis: str
     chain_of_thought: bool = True
+    seg_after_reasoning: bool = False
 
     @property
     def steps(self) -> tuple[str, str, str, str]:
@@ -66,15 +68,21 @@ class Answer:
         return tuple(zip(leads, self.steps[-len(leads) :], strict=True))
 
     @property
+    def steps_before_seg(self) -> int:
+        """How many steps are said before the sentence with [SEG]."""
+        return len(self.said) - 1 if self.seg_after_reasoning else 0
+
+    @property
     def text(self) -> str:
         """The whole answer in the paper's form."""
-        parts = (f"{lead} {step}." for lead, step in self.said)
-        return (OPENING + "".join(parts)).strip()
+        parts = [f"{lead} {step}." for lead, step in self.said]
+        parts.insert(self.steps_before_seg, OPENING)
+        return "".join(parts).strip()
 
     @property
     def reasoning(self) -> str:
         """The chain of thought without the [SEG] sentence, for people to read."""
-        return self.text.removeprefix(OPENING.strip()).strip()
+        return self.text.replace(OPENING.strip(), "", 1).replace("  ", " ").strip()
 
     @property
     def diagnosis_label(self) -> str | None:

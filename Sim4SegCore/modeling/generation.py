@@ -30,12 +30,14 @@ class Opening:
         state: (D,) hidden state that the first word is predicted from.
         cache: keys and values of everything so far.
         text_ids: every token after the image prefix.
+        reasoning: what was said before [SEG]; None if [SEG] came first.
     """
 
     seg_state: Tensor
     state: Tensor
     cache: Any
     text_ids: list[int]
+    reasoning: Speech | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class AnswerDecoder:
         diagnoses: tuple[str, ...],
         chain_of_thought: bool = True,
         diagnosis_head_weight: float = 0.0,
+        seg_after_reasoning: bool = False,
     ) -> None:
         """
         Args:
@@ -94,20 +97,27 @@ class AnswerDecoder:
             diagnoses: labels that it chooses among; empty to decode the diagnosis freely.
             chain_of_thought: see `Sim4SegConfig`.
             diagnosis_head_weight: see `Sim4SegConfig`.
+            seg_after_reasoning: see `Sim4SegConfig`; sampled answers then share the reasoning.
         """
         self.lvlm = lvlm
         self.diagnosis_head_weight = diagnosis_head_weight
         self.seg_id = int(lvlm.tokenizer.convert_tokens_to_ids(SEG_TOKEN))
-        self.leads = [lvlm.encode(lead) for lead in step_leads(chain_of_thought)]
+        leads = [lvlm.encode(lead) for lead in step_leads(chain_of_thought)]
         self.chain_of_thought = chain_of_thought
+        self.seg_after_reasoning = seg_after_reasoning
         self.opening = lvlm.encode(OPENING)
         self.end = lvlm.encode(f"a{STEP_END}")[-1]
         self.labels = {label: lvlm.encode(f" {label}{STEP_END}") for label in diagnoses}
         added = lvlm.tokenizer.get_added_vocab().values()
         ends = frozenset({self.end, lvlm.tokenizer.eos_token_id})
         self._barred = sorted({self.seg_id, lvlm.image_token_id, *added} - ends)
+        self._reasoning_steps = len(leads) - 1
+        first = self._reasoning_steps if seg_after_reasoning else 0
+        self.leads = leads[first:]
         self.form = Form(self.leads, self.end, ends, len(self.leads) - bool(self.labels))
         self.drafts = Drafts(self.form)
+        before_seg = [*leads[:first], self.opening + self.leads[0]]
+        self._reasoning_drafts = Drafts(Form(before_seg, self.end, ends, first))
         self.between_calls: Callable[[], object] = lambda: None
         """Called before each call of the network; may raise to end the answer."""
 
@@ -121,10 +131,17 @@ class AnswerDecoder:
         """
         cache = copy.deepcopy(prefix_cache)
         query_ids = self.lvlm.query_ids(query)
-        text_ids = query_ids + self.opening + self.leads[0]
-        seg_position = len(query_ids) + self.opening.index(self.seg_id)
-        states = self._advance(text_ids, cache)
-        return Opening(states[0, seg_position], states[0, -1], cache, text_ids)
+        form = self._reasoning_drafts.form
+        text_ids = query_ids + form.leads[0]
+        states = self._advance(text_ids, cache)[0]
+        reasoning = None
+        if form.free_steps:
+            reasoning, trail = self._speak(states[-1], cache, self._reasoning_drafts)
+            self._reasoning_drafts.remember(reasoning)
+            text_ids = text_ids + trail.tokens
+            states = torch.cat([states, trail.states[1:]])
+        seg_state = states[text_ids.index(self.seg_id, len(query_ids))]
+        return Opening(seg_state, states[-1], cache, text_ids, reasoning)
 
     @torch.inference_mode()
     def complete(self, opening: Opening, diagnosis_logits: Tensor | None = None) -> Generated:
@@ -135,7 +152,7 @@ class AnswerDecoder:
             diagnosis_logits: (labels,) of the diagnosis head; None leaves the choice to the
                 language model.
         """
-        speech, trail = self._speak(opening)
+        speech, trail = self._speak(opening.state, opening.cache, self.drafts)
         self.drafts.remember(speech)
         text_ids = opening.text_ids + speech.ids
         if self.labels:
@@ -147,25 +164,38 @@ class AnswerDecoder:
         else:
             probabilities = self.free_diagnosis(speech)
         return Generated(
-            answer=self.answer(speech, next(iter(probabilities))),
+            answer=self.answer(opening, speech, next(iter(probabilities))),
             seg_state=opening.seg_state,
             text_ids=text_ids,
             diagnosis_probabilities=probabilities,
-            log_probability=self.fluency(speech),
+            log_probability=self.fluency(opening, speech),
             trail=trail,
         )
 
-    def answer(self, speech: Speech, diagnosis: str) -> Answer:
+    def answer(self, opening: Opening, speech: Speech, diagnosis: str) -> Answer:
         """What was said, as text."""
-        words = [self.words(step) for step in speech.words[: len(self.leads) - 1]]
+        words = [self.words(step) for step, _ in self._reasoning(opening, speech)]
         modality, analysis, consideration = words if self.chain_of_thought else ("", "", "")
-        return Answer(modality, analysis, consideration, diagnosis, self.chain_of_thought)
+        return Answer(
+            modality,
+            analysis,
+            consideration,
+            diagnosis,
+            self.chain_of_thought,
+            self.seg_after_reasoning,
+        )
 
-    def fluency(self, speech: Speech) -> float:
+    def fluency(self, opening: Opening, speech: Speech) -> float:
         """Mean log-probability of the words before the diagnosis; 0 without any."""
-        before = len(self.leads) - 1
-        count = sum(len(step) + 1 for step in speech.words[:before])
-        return sum(speech.log_probabilities[:before]) / max(1, count)
+        steps = self._reasoning(opening, speech)
+        count = sum(len(step) + 1 for step, _ in steps)
+        return sum(scores for _, scores in steps) / max(1, count)
+
+    def _reasoning(self, opening: Opening, speech: Speech) -> list[tuple[list[int], float]]:
+        """Words of each step before the diagnosis, and their log-probability."""
+        said = opening.reasoning or speech
+        steps = zip(said.words, said.log_probabilities, strict=False)
+        return list(steps)[: self._reasoning_steps]
 
     def free_diagnosis(self, speech: Speech) -> dict[str, float]:
         """The last step's words with their probability."""
@@ -179,13 +209,15 @@ class AnswerDecoder:
         states, _ = self.lvlm.hidden_states(tokens, cache=cache, use_cache=True)
         return states
 
-    def _speak(self, opening: Opening) -> tuple[Speech, Trail]:
-        """All words, and how they were fed."""
-        speech, cache = Speech(self.form), opening.cache
-        tokens, states = list[int](), [opening.state[None]]
+    def _speak(self, state: Tensor, cache: Any, drafts: Drafts) -> tuple[Speech, Trail]:
+        """All words after a state (D,) and its cache, which grows, and how they were fed."""
+        speech = Speech(drafts.form)
+        tokens, states = list[int](), [state[None]]
+        if speech.is_spoken:
+            return speech, Trail(tokens, states[0])
         speech.say(*self._greedy(states[0], speech)(0))
         while speech.pending:
-            chunk = self.drafts.chunk(speech)
+            chunk = drafts.chunk(speech)
             fed = self._advance(chunk, cache)[0]
             kept = speech.follow(chunk, self._greedy(fed, speech))
             if kept < len(chunk):

@@ -155,9 +155,9 @@ class AnswerSampler:
         chosen = self._diagnoses(rows, branches, diagnosis_logits)
         return [
             SampledWords(
-                decoder.answer(row.speech, next(iter(probabilities))),
+                decoder.answer(opening, row.speech, next(iter(probabilities))),
                 probabilities,
-                decoder.fluency(row.speech),
+                decoder.fluency(opening, row.speech),
             )
             for row, probabilities in zip(rows, chosen, strict=True)
         ]

@@ -51,6 +51,8 @@ class Sim4SegConfig:
         presence_threshold: a finding below this probability gives an empty mask.
         mask_threshold: pixels above this probability belong to the mask.
         chain_of_thought: answers reason before they name the diagnosis; False to ablate it.
+        seg_after_reasoning: [SEG] is said between the reasoning and the diagnosis, so that the mask
+            depends on the words; such a model cannot read volumes. To ablate the order.
         scaling: answers and masks of a query that asks for no number of its own.
         calibration: what probabilities are divided by before people read them.
     """
@@ -64,6 +66,7 @@ class Sim4SegConfig:
     presence_threshold: float = 0.5
     mask_threshold: float = 0.5
     chain_of_thought: bool = True
+    seg_after_reasoning: bool = False
     scaling: ScalingConfig = field(default_factory=ScalingConfig)
     calibration: Calibration = field(default_factory=Calibration)
 

@@ -66,7 +66,7 @@ FINAL_STATES: tuple[JobState, ...] = ("done", "failed", "cancelled")
 SimilarityForm = Literal["none", "uint8", "float32"]
 Mode = Literal["slice", "slices", "volume"]
 """How much of an image one job is about: one slice, all one by one, or all at once."""
-Axis = Literal["auto", "axial", "coronal", "sagittal", "i", "j", "k"]
+Axis = Literal["auto", "all", "axial", "coronal", "sagittal", "i", "j", "k"]
 Encoding = Literal["raw", "zlib", "packbits+zlib"]
 
 T = TypeVar("T")

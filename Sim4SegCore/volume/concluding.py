@@ -44,6 +44,7 @@ class FoundMask:
         confidence: that the target is in the volume.
         interpolated: slices whose presence lies between those of their neighbours.
         familiarity: of the slices that were read.
+        planes: whose slices were looked at; empty for the view's alone.
         label: of the target, if the mode knows it; else the language model names it.
         stopped: how far it came, as a clause, if it was stopped early.
         warnings: sentences about what was odd.
@@ -55,6 +56,7 @@ class FoundMask:
     confidence: float
     interpolated: frozenset[int] = frozenset()
     familiarity: Familiarity | None = None
+    planes: tuple[str, ...] = ()
     label: str | None = None
     stopped: str | None = None
     warnings: tuple[str, ...] = ()
@@ -130,6 +132,7 @@ class Concluder:
             key_slices=key_slices,
             cleaning=found.cleaning,
             mode=self._options.mode,
+            planes=found.planes or (self._view.plane,),
             is_complete=not was_stopped,
             timing=watch.timing,
             warnings=self._warnings(found, finding, key_slices, was_stopped),

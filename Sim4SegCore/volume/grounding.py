@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..case import Familiarity
+from ..frame import Frame
 from ..modeling.answer import OPENING, SEG_TOKEN
 from ..modeling.familiarity import median_of, shows_enough
 from ..modeling.image_embedding import ImageEmbedding
@@ -123,22 +124,30 @@ class SliceGrounder:
         return Reading(similarity.cpu(), seen.presence_logits)
 
     @torch.inference_mode()
-    def draw(self, numbers: Sequence[int], seg_state: Tensor, similarity: Tensor) -> Tensor:
+    def draw(
+        self,
+        numbers: Sequence[int],
+        seg_state: Tensor,
+        similarity: Tensor,
+        sam_frame: Frame | None = None,
+    ) -> Tensor:
         """Masks of slices.
 
         Args:
             seg_state: (D,), for all.
             similarity: (B, gh, gw), as of `read`.
+            sam_frame: in which SAM sees them; None for its own.
 
         Returns:
-            float16 (B, P, P) logits in SAM's frame.
+            float16 (B, P, P) logits in that frame.
         """
+        frame = self.sam_frame if sam_frame is None else sam_frame
         with fast_precision(self.model.rvls2m.scale):
             drawing = self.model.draw(
                 self._expand(seg_state, len(numbers)),
                 similarity.to(self.model.device),
-                self._embed(numbers),
-                self._frames(len(numbers)),
+                self._embed(numbers, frame),
+                self._frames(len(numbers), frame),
             )
         return drawing.mask_logits[:, 0].half().cpu()
 
@@ -155,7 +164,9 @@ class SliceGrounder:
             image_states = states[:, len(prefix) - vision.token_count : len(prefix)]
             own_states = states[:, len(prefix) + self._seg_place]
             tokens = self.model.image_tokens(vision, image_states)
-            evidence = self.model.weigh(own_states, tokens, self._frames(len(numbers)))
+            evidence = self.model.weigh(
+                own_states, tokens, self._frames(len(numbers), self.sam_frame)
+            )
         return _Read(tokens.embeddings.cpu(), own_states.cpu(), evidence.presence_logits.cpu())
 
     def _judge(self, numbers: Sequence[int], vision: VisionOutput, framed: Tensor) -> None:
@@ -171,15 +182,15 @@ class SliceGrounder:
         weight = self.model.rvls2m.scale
         return seg_state.to(weight.device, weight.dtype).expand(count, -1)
 
-    def _embed(self, numbers: Sequence[int]) -> ImageEmbedding:
-        images = self.pictures.framed(numbers, self.sam_frame).to(self.model.device)
-        content = torch.tensor([self.sam_frame.content] * len(numbers))
+    def _embed(self, numbers: Sequence[int], frame: Frame) -> ImageEmbedding:
+        images = self.pictures.framed(numbers, frame).to(self.model.device)
+        content = torch.tensor([frame.content] * len(numbers))
         return self.model.sam_embedding(images, None, content)
 
-    def _frames(self, count: int) -> FramePair:
+    def _frames(self, count: int, sam_frame: Frame) -> FramePair:
         pair = FramePair.of(
             [self.lvlm_frame] * count,
-            [self.sam_frame] * count,
+            [sam_frame] * count,
             self.model.lvlm.token_side,
             self.model.config.segmenter.prompt_size,
         )

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..case import Query
+from ..errors import Sim4SegError
 from ..frame import Frame
 from ..progress import Progress, Step
 from .case import VolumeCase
@@ -17,6 +18,7 @@ from .concluding import LOOKED, Concluder, FoundMask, Stopwatch
 from .consistency import followed_slices, smooth_along_stack, smooth_masks
 from .looking import Looked, SliceLooker
 from .options import SliceOptions
+from .plane_voting import looks_along_all, segment_planes
 from .result import Cleaning, VolumeResult
 from .slice_view import view_slices
 from .slices import SlicePictures
@@ -39,9 +41,11 @@ def segment_volume(
 
     Raises:
         Sim4SegError: if the query is empty or too long, the axis unknown, the model has no
-            network for the mode, or memory is too small.
+            network for the mode or says [SEG] after its reasoning, or memory is too small.
     """
     checked, options = Query(query), options or SliceOptions()
+    if predictor.model.config.seg_after_reasoning:
+        raise Sim4SegError("this model says [SEG] after its reasoning: it cannot read volumes")
     kept_image, listener = predictor.encoded, predictor.progress
     device = predictor.model.device
     try:
@@ -49,6 +53,8 @@ def segment_volume(
             from .volumetric import segment_windows
 
             return segment_windows(predictor, case, checked, options, listener)
+        if looks_along_all(case, options):
+            return segment_planes(predictor, case, checked, options, listener)
         return segment_slices(predictor, case, checked, options, listener)
     finally:
         predictor.progress = listener

@@ -14,7 +14,9 @@ class SliceOptions:
     """How a volume is taken apart.
 
     Attributes:
-        axis: along which slices are looked at, counted and shown; see `view_slices`.
+        axis: along which slices are looked at, counted and shown; see `view_slices`. `all` looks
+            along all three planes and lets them vote, `auto` does so in small volumes of about
+            even spacings; both in mode `slices` alone.
         mode: `slices` segments every slice, `volume` windows in three dimensions, with a network
             that not every checkpoint has.
         batch: slices or windows at a time; None for what suits the device.

@@ -62,6 +62,7 @@ def _volume_part(result: VolumeResult) -> dict[str, Any]:
         "mode": result.mode,
         "plane": result.view.plane,
         "axis": result.view.index_axis,
+        "planes": list(result.planes),
         "is_complete": result.is_complete,
         "window": {
             "low": rounded(result.window.low),

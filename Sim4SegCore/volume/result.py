@@ -81,6 +81,7 @@ class VolumeResult:
         key_slices: those the diagnosis comes from, the weightiest first.
         cleaning: what islands and holes were changed in the mask.
         mode: see `SliceOptions`.
+        planes: whose slices were looked at, the view's first.
         is_complete: False if it was stopped early and not everything was looked at.
         timing: seconds by stage.
         warnings: sentences the user should read before trusting the result.
@@ -100,6 +101,7 @@ class VolumeResult:
     key_slices: tuple[KeySlice, ...]
     cleaning: Cleaning
     mode: str = "slices"
+    planes: tuple[str, ...] = ()
     is_complete: bool = True
     timing: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

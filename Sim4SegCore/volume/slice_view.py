@@ -18,7 +18,8 @@ from ..errors import Sim4SegError
 
 PLANES = ("axial", "coronal", "sagittal")
 INDEX_AXES = ("i", "j", "k")
-AXIS_CHOICES = ("auto", *PLANES, *INDEX_AXES)
+ALL_PLANES = "all"
+AXIS_CHOICES = ("auto", ALL_PLANES, *PLANES, *INDEX_AXES)
 
 _SAME_SPACING = 1.01
 # For slices, rows and columns: the patient's axis (0 left, 1 posterior, 2 superior), and +1 where
@@ -72,7 +73,7 @@ def view_slices(geometry: Geometry, shape: tuple[int, int, int], axis: str = "au
         shape: voxels along k, j, i.
         axis: a plane, the index axis that runs through the slices (i, j or k), or `auto`: the
             axis with the coarsest spacing, along which the scan was acquired; of equal ones axial
-            before coronal before sagittal.
+            before coronal before sagittal. `all`, which looks along every plane, is counted alike.
 
     Raises:
         Sim4SegError: if there is no such axis.
@@ -108,7 +109,7 @@ def _plane(axis: str, owners: tuple[int, ...], spacing: tuple[float, float, floa
     across = {_ARRANGEMENT[plane][0][0]: plane for plane in PLANES}
     if axis in INDEX_AXES:
         return across[owners.index(INDEX_AXES.index(axis))]
-    if axis != "auto":
+    if axis not in ("auto", ALL_PLANES):
         raise Sim4SegError(f"unknown axis '{axis}'; use {', '.join(AXIS_CHOICES)}")
     coarsest = max(spacing) / _SAME_SPACING
     is_coarse = {

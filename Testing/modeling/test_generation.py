@@ -159,12 +159,18 @@ def test_a_network_that_ends_every_step_at_once_gives_empty_steps(
 
 @torch.no_grad()
 def decode_among(
-    model: Sim4SegModel, diagnoses: tuple[str, ...], chain_of_thought: bool = True
+    model: Sim4SegModel,
+    diagnoses: tuple[str, ...],
+    chain_of_thought: bool = True,
+    seg_after_reasoning: bool = False,
 ) -> Generated:
     vision = model.lvlm.see(framed(model, picture(0))[0])
     prefix = torch.tensor([model.lvlm.prefix_ids(vision)])
     _, cache = model.lvlm.hidden_states(prefix, vision, use_cache=True)
-    return decode(AnswerDecoder(model.lvlm, diagnoses, chain_of_thought), QUERY, cache)
+    decoder = AnswerDecoder(
+        model.lvlm, diagnoses, chain_of_thought, seg_after_reasoning=seg_after_reasoning
+    )
+    return decode(decoder, QUERY, cache)
 
 
 @torch.no_grad()
@@ -208,8 +214,20 @@ def test_label_probabilities_are_the_softmax_of_their_sequences(model: Sim4SegMo
     check_label_probabilities(model, DIAGNOSES)
 
 
-def check_label_probabilities(model: Sim4SegModel, names: tuple[str, ...]) -> None:
-    generated = decode_among(model, names)
+@pytest.mark.parametrize("form", [(False, False), (True, True)])
+def test_label_probabilities_hold_in_other_forms(
+    compact: Sim4SegModel, form: tuple[bool, bool]
+) -> None:
+    check_label_probabilities(compact, DIAGNOSES, *form)
+
+
+def check_label_probabilities(
+    model: Sim4SegModel,
+    names: tuple[str, ...],
+    chain_of_thought: bool = True,
+    seg_after_reasoning: bool = False,
+) -> None:
+    generated = decode_among(model, names, chain_of_thought, seg_after_reasoning)
     labels = {name: model.lvlm.encode(f" {name}.") for name in names}
     text = generated.text_ids[: -len(labels[generated.answer.diagnosis])]
     scores = [sequence_log_probability(model, text, ids) for ids in labels.values()]
@@ -243,6 +261,31 @@ def test_without_chain_of_thought_only_the_diagnosis_is_said(compact: Sim4SegMod
     # [SEG] comes before the reasoning, so that the mask does not depend on it.
     reasoned = decode_among(compact, DIAGNOSES)
     assert torch.allclose(generated.seg_state, reasoned.seg_state, atol=1e-5)
+
+
+@pytest.mark.parametrize("diagnoses", [DIAGNOSES, ()])
+def test_seg_can_be_said_after_the_reasoning(
+    compact: Sim4SegModel, diagnoses: tuple[str, ...]
+) -> None:
+    generated = decode_among(compact, diagnoses, seg_after_reasoning=True)
+    first = decode_among(compact, diagnoses)
+    text = generated.answer.text
+    assert text.startswith("Firstly, the modality of the image is")
+    assert text.index(STEP_LEADS[2]) < text.index(f". {OPENING.strip()} Finally, the diagnosis is")
+    assert "  " not in generated.answer.reasoning
+    assert SEG_TOKEN not in generated.answer.reasoning
+    spoken = compact.lvlm.tokenizer.decode(generated.text_ids)
+    assert "".join(spoken.split()).endswith("".join(text.split()))
+    assert not torch.allclose(generated.seg_state, first.seg_state, atol=1e-3)
+    assert generated.log_probability < 0
+    with torch.no_grad():
+        vision = compact.lvlm.see(framed(compact, picture(0))[0])
+        ids = compact.lvlm.prefix_ids(vision) + generated.text_ids
+        states, _ = compact.lvlm.hidden_states(torch.tensor([ids]), vision)
+    seg_id = compact.lvlm.tokenizer.convert_tokens_to_ids(SEG_TOKEN)
+    torch.testing.assert_close(
+        generated.seg_state, states[0, ids.index(seg_id)], atol=1e-4, rtol=1e-4
+    )
 
 
 def test_reasoning_is_the_answer_without_the_seg_sentence() -> None:

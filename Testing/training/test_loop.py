@@ -94,6 +94,19 @@ def test_the_segmenter_is_trained_beside_an_lvlm_that_stays(tiny_overrides, tmp_
             torch.testing.assert_close(parameter, kept[name], atol=1e-2, rtol=1e-3)
 
 
+def test_a_part_of_a_checkpoint_can_be_taken_alone(tiny_overrides, tmp_path):
+    first = Trainer(load_config(None, [*tiny_overrides, "seed=3"]))
+    save_model(first.model, tmp_path / "first")
+    own = [*tiny_overrides, f"initial={tmp_path / 'first'}", "initial_parts=[segmenter]"]
+    kept, fresh = dict(first.model.named_parameters()), Trainer(load_config(None, tiny_overrides))
+    expected = dict(fresh.model.named_parameters())
+    for name, parameter in Trainer(load_config(None, own)).model.named_parameters():
+        source = kept if name.startswith("segmenter.") else expected
+        torch.testing.assert_close(parameter, source[name], atol=1e-3, rtol=1e-3)
+    with pytest.raises(Sim4SegError, match="initial_parts names decoder"):
+        Trainer(load_config(None, [*own, "initial_parts=[decoder]"]))
+
+
 def test_a_part_that_does_not_exist_cannot_be_trained(tiny_overrides):
     with pytest.raises(Sim4SegError, match="trained_parts names decoder"):
         Trainer(load_config(None, [*tiny_overrides, "trained_parts=[decoder]"]))

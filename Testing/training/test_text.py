@@ -62,6 +62,14 @@ def test_without_reasoning_the_diagnosis_is_taught_alone():
     assert [piece for piece, supervised in direct.segments if supervised] == [" polyp."]
 
 
+def test_seg_is_taught_after_the_reasoning_where_that_is_asked_for():
+    taught = write_answer("polyp", False, None, "endoscopy", "colon", "polyp", random.Random(0))
+    later = taught.with_seg_after_reasoning()
+    assert "".join(piece for piece, _ in later.segments).strip() == later.answer.text
+    assert " points to it. It is [SEG]. Finally, the diagnosis is polyp." in later.answer.text
+    assert sorted(later.segments) == sorted(taught.segments)
+
+
 @pytest.mark.parametrize("target", sorted(SYNONYMS))
 @pytest.mark.parametrize("present", [True, False])
 def test_answers_name_their_target_and_keep_the_form(target, present):

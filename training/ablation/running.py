@@ -106,6 +106,6 @@ def _checkpoint(config: AblationConfig, variant: Variant, folder: Path) -> Path:
         training = config.training(variant)
         shutil.rmtree(unfinished, ignore_errors=True)
         Trainer(training).run()
-        export(training, unfinished, f"ablation: {variant.name}")
+        export(training, unfinished, f"ablation: {variant.name}", with_familiarity=False)
         unfinished.rename(finished)
     return finished
