@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .errors import Sim4SegError
 
-SCHEMA_VERSION = "2.1"
+SCHEMA_VERSION = "2.2"
 MAX_QUERY_CHARACTERS = 1000
 SIDES = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 

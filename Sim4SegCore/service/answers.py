@@ -112,6 +112,7 @@ class RemoteAnswer:
             key_slices=tuple(_key_slice(entry) for entry in part["key_slices"]),
             cleaning=Cleaning(**part["cleaning"]),
             mode=part["mode"],
+            planes=tuple(part.get("planes", ())),  # services before schema 2.2 do not tell
             is_complete=part["is_complete"],
             timing=document["timing"],
             warnings=(*volume.warnings, *document["warnings"]),

@@ -105,7 +105,7 @@ def test_dictionary_has_every_field() -> None:
     content = result_to_dict(result)
     report = content.pop("report")
     assert content == {
-        "schema_version": "2.1",
+        "schema_version": "2.2",
         "query": "Is there a tumor? Żółć 肿瘤",
         "diagnosis": {
             "label": "glioma",

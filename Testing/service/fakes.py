@@ -105,6 +105,7 @@ class FakePredictor:
             ),
             cleaning=Cleaning(islands_removed=1, parts=1),
             mode=options.mode,
+            planes=("axial", "coronal"),
             timing={"slices": self.seconds},
             warnings=volume.warnings,
             familiarity=self.familiarity,

@@ -107,7 +107,7 @@ def affine(spacing=(1.0, 1.0, 1.0), directions=None, origin=(0.0, 0.0, 0.0)):
 def document(query="Is there a mass?", labels=("breast mass",), **changes):
     """An answer as in result.json."""
     values = {
-        "schema_version": "2.1",
+        "schema_version": "2.2",
         "query": query,
         "diagnosis": {
             "label": "benign",
