@@ -19,6 +19,7 @@ from torch import Tensor
 from .encoded import EncodedImage, Tiles
 from .frame import Frame
 from .modeling.image_embedding import ImageEmbedding
+from .modeling.precision import fast_precision
 from .modeling.sim4seg import Drawing, FramePair, Grounding, Sim4SegModel
 from .progress import Progress, Step
 from .tiling import blend, tile_frames
@@ -147,7 +148,8 @@ class MaskDrawer:
         """Masks in other frames; beyond a frame's window the plain logits stay."""
         frames = list(views.values())
         embeddings = self._embedding(image, frames)
-        drawing = self._drawing(image, seg_state, similarity, frames, embeddings)
+        with fast_precision(self.model.rvls2m.scale):
+            drawing = self._drawing(image, seg_state, similarity, frames, embeddings)
         masks = []
         for row, (name, frame) in enumerate(views.items()):
             top, left, height, width = frame.window
@@ -197,15 +199,23 @@ class MaskDrawer:
         self._progress()(Step("mask", MASK_BEGINS, drawn.numpy()))
         if image.tiles is None:
             image.tiles = self._encode_tiles(image)
-        tiles = image.tiles
+        logits = self._drawn_tiles(image, image.tiles, seg_state, similarity)
+        return blend(image.tiles.frames, logits, image.case.size)
+
+    def _drawn_tiles(
+        self, image: EncodedImage, tiles: Tiles, seg_state: Tensor, similarity: Tensor
+    ) -> Tensor:
+        """(tiles, 1, P, P) logits, in half precision where that is faster: embeddings, which are
+        computed once for all queries, are not."""
         logits = []
-        for index, embeddings in enumerate(tiles.embeddings):
-            done = _share(TILES_END, MASK_ENDS, index, len(tiles.embeddings))
-            self._progress()(Step("mask", done))
-            frames = tiles.frames[index * TILE_BATCH : (index + 1) * TILE_BATCH]
-            drawing = self._drawing(image, seg_state, similarity, frames, embeddings)
-            logits.append(drawing.mask_logits[:, :1])
-        return blend(tiles.frames, torch.cat(logits), image.case.size)
+        with fast_precision(self.model.rvls2m.scale):
+            for index, embeddings in enumerate(tiles.embeddings):
+                done = _share(TILES_END, MASK_ENDS, index, len(tiles.embeddings))
+                self._progress()(Step("mask", done))
+                frames = tiles.frames[index * TILE_BATCH : (index + 1) * TILE_BATCH]
+                drawing = self._drawing(image, seg_state, similarity, frames, embeddings)
+                logits.append(drawing.mask_logits[:, :1])
+        return torch.cat(logits)
 
     def _encode_tiles(self, image: EncodedImage) -> Tiles:
         config = self.model.config

@@ -19,7 +19,7 @@ def region_areas(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.
         The pixels of each region, and the mask of the largest.
     """
     labels = SimpleITK.GetArrayFromImage(SimpleITK.ConnectedComponent(_to_itk(mask), True))
-    areas = np.bincount(labels.ravel())[1:]
+    areas = np.bincount(labels[mask])[1:]
     return areas, labels == 1 + int(areas.argmax())
 
 

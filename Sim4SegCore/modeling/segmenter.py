@@ -22,6 +22,7 @@ from ..errors import Sim4SegError
 from .compact_encoder import CompactEncoder
 from .conditioning import ConditionedPyramid, QueryConditioning
 from .image_embedding import ImageEmbedding
+from .prompt_attention import lay_out_attention
 from .vision import STRIDES
 
 SAM_ENCODERS = ("vit_b", "vit_l", "vit_h")
@@ -255,11 +256,13 @@ def build_segmenter(config: SegmenterConfig, stage_channels: list[int] | None) -
     )
     mask_decoder = PairedMaskDecoder(
         transformer_dim=config.embed_dim,
-        transformer=TwoWayTransformer(
-            depth=config.transformer_depth,
-            embedding_dim=config.embed_dim,
-            num_heads=config.transformer_heads,
-            mlp_dim=config.transformer_mlp_dim,
+        transformer=lay_out_attention(
+            TwoWayTransformer(
+                depth=config.transformer_depth,
+                embedding_dim=config.embed_dim,
+                num_heads=config.transformer_heads,
+                mlp_dim=config.transformer_mlp_dim,
+            )
         ),
         num_multimask_outputs=config.num_multimask_outputs,
         iou_head_hidden_dim=config.iou_head_hidden_dim,

@@ -10,6 +10,7 @@ import pytest
 import torch
 from segment_anything import SamPredictor
 from segment_anything.modeling import MaskDecoder, Sam, TwoWayTransformer
+from segment_anything.modeling.transformer import Attention
 from tiny import (
     OWN_ENCODER,
     OWN_VIT,
@@ -24,11 +25,12 @@ from tiny import (
     spread_weights,
 )
 from tiny import small_sam_registered as registered
-from torch import Tensor
+from torch import Tensor, nn
 
 from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.frame import Frame
 from Sim4SegCore.modeling.image_embedding import ImageEmbedding
+from Sim4SegCore.modeling.prompt_attention import PromptAttention, lay_out_attention
 from Sim4SegCore.modeling.segmenter import (
     PairedMaskDecoder,
     Segmenter,
@@ -376,3 +378,14 @@ def test_batches_of_the_own_encoder_are_made_and_cut(own_encoder: Segmenter) -> 
             torch.testing.assert_close(
                 given.mask_logits[place], alone.mask_logits[0], atol=1e-4, rtol=1e-4
             )
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(40, 6), (6, 40), (7, 7)])
+def test_attention_equals_segment_anythings(queries: int, keys: int) -> None:
+    torch.manual_seed(0)
+    original = Attention(16, 4, downsample_rate=2)
+    tensors = [random(2, count, 16, seed=n) for n, count in enumerate((queries, keys, keys))]
+    expected = original(*tensors)
+    (laid_out,) = lay_out_attention(nn.ModuleList([original]))
+    assert isinstance(laid_out, PromptAttention)
+    torch.testing.assert_close(laid_out(*tensors), expected, atol=1e-5, rtol=1e-5)
