@@ -224,15 +224,17 @@ class Familiarity:
         distance: from the nearest kind of training image, 0 and above; see
             `modeling.familiarity`.
         limit: which few training images that were held out exceed.
+        untaught_modality: DICOM code of the image, if the model was taught no image of its kind.
     """
 
     distance: float
     limit: float
+    untaught_modality: str | None = None
 
     @property
     def is_outside(self) -> bool:
         """Whether mask and diagnosis mean nothing, however sure the model is of them."""
-        return self.distance > self.limit
+        return self.untaught_modality is not None or self.distance > self.limit
 
 
 @dataclass(frozen=True)

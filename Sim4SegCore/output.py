@@ -108,6 +108,7 @@ def familiarity_to_dict(familiarity: Familiarity | None) -> dict[str, Any] | Non
         "is_outside": familiarity.is_outside,
         "distance": rounded(familiarity.distance),
         "limit": rounded(familiarity.limit),
+        "untaught_modality": familiarity.untaught_modality,
     }
 
 

@@ -32,7 +32,7 @@ from .device import resolve_device
 from .encoded import EncodedImage
 from .errors import Sim4SegError
 from .frame import Frame
-from .intensity import to_rgb8
+from .intensity import apparent_modality, to_rgb8
 from .masking import MASK_BEGINS, MASK_ENDS, DrawnMask, MaskDrawer
 from .measurements import measure
 from .modeling.answer import UNKNOWN_DIAGNOSIS, Answer, named_target
@@ -46,7 +46,7 @@ from .out_of_memory import is_out_of_memory
 from .progress import Progress, Step
 from .reasoning.check import check_answer
 from .reasoning.naming import diagnosis_meaning
-from .report.wording import OUTSIDE_WARNING
+from .report.wording import outside_warning
 from .scaling import (
     conclude,
     consensus,
@@ -250,14 +250,15 @@ class Sim4Seg:
                 sam_pixels, vision, torch.tensor([sam_frame.content])
             ),
             encoding_seconds=time.perf_counter() - started,
-            familiarity=self._familiarity(vision, lvlm_frame),
+            familiarity=self._familiarity(vision, lvlm_frame, case),
         )
 
-    def _familiarity(self, vision: VisionOutput, frame: Frame) -> Familiarity | None:
+    def _familiarity(self, vision: VisionOutput, frame: Frame, case: Case) -> Familiarity | None:
         judge = self.model.familiarity
         if judge is None or not is_large_enough(frame):
             return None
-        return judge.of(self.model.lvlm, vision, [frame])[0]
+        modality = apparent_modality(case.modality, case.image, case.image.ndim == 3)
+        return judge.of(self.model.lvlm, vision, [frame], modality)[0]
 
     @torch.inference_mode()
     def _answer(self, query: Query, scaling: ScalingConfig) -> Result:
@@ -405,7 +406,7 @@ class Sim4Seg:
     ) -> tuple[str, ...]:
         warnings = [] if self.fallback_warning is None else [self.fallback_warning]
         if image.familiarity is not None and image.familiarity.is_outside:
-            warnings.insert(0, OUTSIDE_WARNING)
+            warnings.insert(0, outside_warning(image.familiarity))
         if not answer.chain_of_thought:
             return tuple(warnings)
         says_absent = answer.analysis.strip().startswith("no ")

@@ -7,6 +7,7 @@ arXiv 1812.04606) on features that are computed anyway. Fitted by `training/run.
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from torch import Tensor
 from ..case import Familiarity
 from ..errors import Sim4SegError
 from ..frame import Frame, content_mask
+from ..modalities import names_of
 from .fingerprint import fingerprint
 from .lvlm import LVLM, VisionOutput
 
@@ -42,6 +44,7 @@ class FamiliarityJudge:
         output: (H,) weights.
         limit: distance above which an image is outside.
         fitted_to: `vision_fingerprint` of the LVLM that the features come from.
+        taught: DICOM codes of the training images' modalities; empty if they are not known.
     """
 
     mean: Tensor
@@ -51,25 +54,38 @@ class FamiliarityJudge:
     output: Tensor
     limit: float
     fitted_to: str
+    taught: tuple[str, ...] = ()
     # Weights take milliseconds to compare, as much as a tenth of a query.
     _known_to_fit: WeakSet[LVLM] = field(
         default_factory=WeakSet, init=False, repr=False, compare=False
     )
 
-    def of(self, lvlm: LVLM, vision: VisionOutput, frames: Sequence[Frame]) -> list[Familiarity]:
+    def of(
+        self,
+        lvlm: LVLM,
+        vision: VisionOutput,
+        frames: Sequence[Frame],
+        modality: str | None = None,
+    ) -> list[Familiarity]:
         """Judge a batch.
 
         Args:
             lvlm: whose vision tower gave `vision`.
             vision: of B images.
             frames: how each of them lies in the tower's input.
+            modality: DICOM code of all of them, if it is known.
 
         Raises:
             Sim4SegError: if this was fitted to another vision tower.
         """
         self.check_fits(lvlm)
         distances = self.distances(pooled_features(vision, frames))
-        return [Familiarity(distance, self.limit) for distance in distances.tolist()]
+        untaught = modality if self.is_untaught(modality) else None
+        return [Familiarity(distance, self.limit, untaught) for distance in distances.tolist()]
+
+    def is_untaught(self, modality: str | None) -> bool:
+        """Whether a DICOM code says that an image is of a kind that was never trained on."""
+        return bool(self.taught and names_of(modality)) and modality not in self.taught
 
     def check_fits(self, lvlm: LVLM) -> None:
         """Refuse another vision tower than this was fitted to.
@@ -146,7 +162,8 @@ def median_of(judged: Iterable[Familiarity]) -> Familiarity | None:
     known = list(judged)
     if not known:
         return None
-    return Familiarity(statistics.median(each.distance for each in known), known[0].limit)
+    middle = statistics.median(each.distance for each in known)
+    return dataclasses.replace(known[0], distance=middle)
 
 
 def vision_fingerprint(lvlm: LVLM) -> str:

@@ -28,7 +28,12 @@ def load_familiarity(folder: Path) -> FamiliarityJudge | None:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name).float() for name in _TENSORS}
             notes = file.metadata()
-        return FamiliarityJudge(**tensors, limit=float(notes["limit"]), fitted_to=notes["fitted"])
+        return FamiliarityJudge(
+            **tensors,
+            limit=float(notes["limit"]),
+            fitted_to=notes["fitted"],
+            taught=tuple(notes.get("taught", "").split()),
+        )
     except (SafetensorError, OSError, KeyError, TypeError, ValueError):
         raise Sim4SegError(f"{path} is damaged; fetch the checkpoint again") from None
 
@@ -42,7 +47,11 @@ def save_familiarity(judge: FamiliarityJudge, folder: Path) -> Path:
     path = folder / FAMILIARITY_FILE
     partial = folder / f".{FAMILIARITY_FILE}.partial"
     tensors = {name: getattr(judge, name).half().contiguous() for name in _TENSORS}
-    notes = {"limit": repr(judge.limit), "fitted": judge.fitted_to}
+    notes = {
+        "limit": repr(judge.limit),
+        "fitted": judge.fitted_to,
+        "taught": " ".join(judge.taught),
+    }
     try:
         save_file(tensors, partial, notes)
         open_file_to_readers(partial)

@@ -12,22 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..case import CheckedClaim, Verdict
+from ..modalities import names_of
 from ..modeling.answer import Answer
 from .agreement import objection
 from .claims import Claim, read_claims
 from .facts import Facts, grey_levels, measure_facts
-
-MODALITY_WORDS: dict[str, tuple[str, ...]] = {
-    "CR": ("x-ray", "radiograph"),
-    "DX": ("x-ray", "radiograph"),
-    "MG": ("x-ray", "mammogra"),
-    "CT": ("ct", "computed tomography"),
-    "MR": ("mri", "magnetic resonance"),
-    "US": ("ultrasound", "sonogra"),
-    "OP": ("fundus",),
-    "ES": ("endoscop", "colonoscop"),
-}
-"""What an answer may call a DICOM modality."""
 
 
 def check_answer(
@@ -71,8 +60,8 @@ def _modality(answer: Answer, code: str | None) -> Iterator[CheckedClaim]:
     said = answer.modality.strip()
     if not said:
         return
-    words = MODALITY_WORDS.get((code or "").upper())
-    if words is None:
+    words = names_of(code)
+    if not words:
         yield CheckedClaim(said, "modality", "not checkable", "the file does not tell")
     elif any(word in said.lower() for word in words):
         yield CheckedClaim(said, "modality", "supported", f"the file says {code}")

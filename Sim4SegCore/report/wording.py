@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..case import Diagnosis
+from ..case import Diagnosis, Familiarity
 
 RESEARCH_NOTICE = (
     "This text was produced by a research tool; it is not a medical device and must not be "
@@ -20,12 +20,23 @@ OUTSIDE_DIAGNOSIS_WARNING = (
     "diagnosis, however sure it seems"
 )
 """Of volumes whose mask another network draws, which has its own say in what it knows."""
+UNTAUGHT_WARNING = (
+    "The model was trained on no image of this modality ({code}): rely on neither mask nor "
+    "diagnosis, however sure they seem"
+)
 OUTSIDE_CAPTION = "Outside what the model was trained on"
 NO_DIAGNOSIS = "No diagnosis is suggested"
 MOST_CANDIDATES = 3
 """How many candidates an uncertain diagnosis is told as."""
 LIKELY = 0.05
 """Alternatives that are less probable are not told."""
+
+
+def outside_warning(familiarity: Familiarity) -> str:
+    """Why an image is outside, for its reader."""
+    if familiarity.untaught_modality is None:
+        return OUTSIDE_WARNING
+    return UNTAUGHT_WARNING.format(code=familiarity.untaught_modality)
 
 
 def percent(share: float) -> str:

@@ -170,7 +170,10 @@ def _diagnosis(values: Mapping[str, Any]) -> Diagnosis:
 
 def _familiarity(document: Mapping[str, Any]) -> Familiarity | None:
     values = document.get("familiarity")  # services before schema 2.1 do not tell
-    return None if values is None else Familiarity(values["distance"], values["limit"])
+    if values is None:
+        return None
+    # Services before schema 2.2 do not tell the modality.
+    return Familiarity(values["distance"], values["limit"], values.get("untaught_modality"))
 
 
 def _finding(values: Mapping[str, Any], mask: NDArray[np.bool_]) -> Finding:

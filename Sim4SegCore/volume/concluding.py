@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..case import SIDES, Familiarity, Finding, Query, Result
 from ..progress import Progress, Step, StopAndKeepError
-from ..report.wording import OUTSIDE_DIAGNOSIS_WARNING, OUTSIDE_WARNING
+from ..report.wording import OUTSIDE_DIAGNOSIS_WARNING, outside_warning
 from ..scaling import with_familiarity
 from .case import VolumeCase
 from .key_slices import Chosen, choose_key_slices, shared_diagnosis
@@ -213,7 +213,8 @@ class Concluder:
         warnings = [*self._case.warnings]
         if found.familiarity is not None and found.familiarity.is_outside:
             by_mode = {"volume": OUTSIDE_DIAGNOSIS_WARNING}
-            warnings.append(by_mode.get(self._options.mode, OUTSIDE_WARNING))
+            own = outside_warning(found.familiarity)
+            warnings.append(by_mode.get(self._options.mode, own))
         warnings += found.warnings
         if self._predictor.fallback_warning is not None:
             warnings.append(self._predictor.fallback_warning)

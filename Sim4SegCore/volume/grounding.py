@@ -173,7 +173,8 @@ class SliceGrounder:
         judge = self.model.familiarity
         if judge is None:
             return
-        judged = judge.of(self.model.lvlm, vision, [self.lvlm_frame] * len(numbers))
+        frames = [self.lvlm_frame] * len(numbers)
+        judged = judge.of(self.model.lvlm, vision, frames, self.pictures.modality)
         for number, picture, familiarity in zip(numbers, framed, judged, strict=True):
             if shows_enough(picture, self.lvlm_frame):
                 self._judged[number] = familiarity

@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..intensity import PERCENTILES
+from ..intensity import PERCENTILES, apparent_modality
 from .case import VolumeCase
-
-_AIR = -500
-"""No scanner but CT has values like this: Hounsfield units of air and lung."""
 
 _SAMPLED_VOXELS = 2_000_000
 
@@ -61,11 +58,9 @@ _CT_PRESETS = (
 _SOFT_TISSUE = _Preset("soft tissue", 40, 400, "")
 
 
-def apparent_modality(case: VolumeCase) -> str | None:
-    """DICOM modality code as the file says, else CT by its values; None if neither tells."""
-    if case.modality is None and not case.is_colour and case.voxels[::2].min() <= _AIR:
-        return "CT"
-    return case.modality
+def volume_modality(case: VolumeCase) -> str | None:
+    """`apparent_modality` of a volume, by every other of its layers."""
+    return apparent_modality(case.modality, case.voxels[::2], case.is_colour)
 
 
 def choose_window(case: VolumeCase, query: str) -> Window:
@@ -75,7 +70,7 @@ def choose_window(case: VolumeCase, query: str) -> Window:
     if case.voxels.dtype == np.uint8 or case.voxels.dtype == np.bool_:
         top = 1.0 if case.voxels.dtype == np.bool_ else 255.0
         return Window(0.0, top, "as stored")
-    if apparent_modality(case) == "CT":
+    if volume_modality(case) == "CT":
         return _ct_window(case, query)
     return _percentile_window(case.voxels)
 

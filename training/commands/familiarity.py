@@ -20,6 +20,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="images, volumes or folders of what the model was not trained on, to be shown too",
     )
+    parser.add_argument(
+        "--familiar",
+        nargs="*",
+        type=Path,
+        default=[],
+        help="of what it was trained on besides the sets, such as a folder of volumes",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -36,5 +43,5 @@ def run(options: argparse.Namespace) -> None:
     fraction = TrainingConfig().calibration_fraction
     training, held_out = split_calibration(read_records(folder, "train"), fraction)
     lvlm = load_model(place).lvlm
-    judge = fit_familiarity(lvlm, training, held_out, folder, options.exposed)
+    judge = fit_familiarity(lvlm, training, held_out, folder, options.exposed, options.familiar)
     print(f"{save_familiarity(judge, place)}: limit {judge.limit:g}")

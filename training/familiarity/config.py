@@ -12,7 +12,10 @@ class FamiliarityConfig:
     Attributes:
         images_per_set: training images of each set at most, so that large sets do not rule.
         torn_per_set: of these, how many are also shown torn.
-        hidden: units of the hidden layer.
+        more_familiar: images at most of what is named as familiar besides the sets.
+        blended: views that are made of exposed pictures.
+        networks: whose mean judges; one alone depends on its seed.
+        hidden: units of the hidden layer of each.
         steps: of the optimiser.
         batch: images of each side, familiar and not, in a step.
         dropout: of the hidden layer.
@@ -22,11 +25,14 @@ class FamiliarityConfig:
 
     images_per_set: int = 140
     torn_per_set: int = 40
-    hidden: int = 20
+    more_familiar: int = 400
+    blended: int = 700
+    networks: int = 4
+    hidden: int = 5
     steps: int = 600
     batch: int = 192
     learning_rate: float = 1e-3
     weight_decay: float = 0.1
     dropout: float = 0.3
-    outside_rate: float = 0.02
+    outside_rate: float = 0.03
     seed: int = 0

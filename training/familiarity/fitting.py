@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -20,14 +20,16 @@ from torch import Tensor, nn
 
 from Sim4SegCore.errors import Sim4SegError
 from Sim4SegCore.intensity import to_rgb8
+from Sim4SegCore.modalities import codes_of
 from Sim4SegCore.modeling.familiarity import FamiliarityJudge, standardised, vision_fingerprint
 from Sim4SegCore.modeling.lvlm import LVLM
 
 from ..records import Record
 from ..views import ImageStore, Pixels
+from .blended import blended_views
 from .config import FamiliarityConfig
 from .features import FeatureReader
-from .outside_images import exposed_images
+from .outside_images import OutsideImage, exposed_images, exposed_noise, exposed_pictures
 from .own_images import own_images
 from .perturbations import PERTURBATIONS, varied
 from .torn import torn
@@ -41,6 +43,7 @@ def fit_familiarity(
     held_out: Sequence[Record],
     folder: Path,
     exposed: Sequence[Path] = (),
+    familiar: Sequence[Path] = (),
     config: FamiliarityConfig | None = None,
 ) -> FamiliarityJudge:
     """Fit to an LVLM's vision tower.
@@ -50,6 +53,7 @@ def fit_familiarity(
         held_out: records of the training split that were not.
         folder: of both.
         exposed: further images or volumes of what the model was not trained on.
+        familiar: of what it was trained on besides the records.
 
     Raises:
         Sim4SegError: without held-out records, or if an image cannot be read.
@@ -61,14 +65,36 @@ def fit_familiarity(
     read = FeatureReader(lvlm).read
     chosen = evenly_chosen(training, config.images_per_set)
     plain = read(map(images.plain, chosen))
-    familiar = torch.cat([plain, read(map(images.varied, chosen))])
-    few = evenly_chosen(training, config.torn_per_set)
-    others = chain(exposed_images(), own_images(exposed))
-    strange = [read(images.torn(few)), read(to_rgb8(image.case) for image in others)]
-    judge = _fitted(familiar, strange, vision_fingerprint(lvlm), config)
-    known = read(chain.from_iterable(map(images.as_users_have_it, held_out)))
-    limit = torch.quantile(judge.distances(known), 1 - config.outside_rate)
-    return dataclasses.replace(judge, limit=round(float(limit), 4))
+    known = [plain, read(map(images.varied, chosen))]
+    if familiar:
+        known.append(read(to_rgb8(image.case) for image in _some(familiar, config)))
+    strange = list(_strange(images, evenly_chosen(training, config.torn_per_set), exposed, config))
+    judge = _fitted(
+        torch.cat(known), [read(kind) for kind in strange], vision_fingerprint(lvlm), config
+    )
+    unseen = read(chain.from_iterable(map(images.as_users_have_it, held_out)))
+    limit = torch.quantile(judge.distances(unseen), 1 - config.outside_rate)
+    taught = codes_of({record.modality for record in training})
+    return dataclasses.replace(judge, limit=round(float(limit), 4), taught=taught)
+
+
+def _strange(
+    images: _Images, torn_up: Sequence[Record], exposed: Sequence[Path], config: FamiliarityConfig
+) -> Iterator[Iterable[Pixels]]:
+    """Images of each kind that the model was not trained on."""
+    yield images.torn(torn_up)
+    views = blended_views(exposed_pictures(), config.blended, config.seed)
+    yield chain((to_rgb8(image.case) for image in exposed_images()), views)
+    yield (to_rgb8(image.case) for image in exposed_noise())
+    if exposed:
+        yield (to_rgb8(image.case) for image in own_images(exposed))
+
+
+def _some(places: Sequence[Path], config: FamiliarityConfig) -> list[OutsideImage]:
+    """Images at these places, evenly spread."""
+    found = list(own_images(places))
+    chosen = np.linspace(0, len(found), min(config.more_familiar, len(found)), endpoint=False)
+    return [found[int(place)] for place in chosen]
 
 
 def evenly_chosen(records: Sequence[Record], most: int) -> list[Record]:
@@ -113,15 +139,36 @@ class _Images:
 def _fitted(
     familiar: Tensor, strange: Sequence[Tensor], fitted_to: str, config: FamiliarityConfig
 ) -> FamiliarityJudge:
-    """A judge without its limit; torn and exposed images weigh the same."""
+    """A judge without its limit: the mean of several small networks, which is one wide network."""
     mean, spread = familiar.mean(0), familiar.std(0).clamp_min(_LEAST_SPREAD)
     sides = [standardised(each, mean, spread) for each in (familiar, *strange)]
-    share = config.batch // len(strange)
-    counts = [config.batch, *(share for _ in strange)]
+    networks = [_network(sides, config, number) for number in range(config.networks)]
+    return FamiliarityJudge(
+        mean=mean,
+        spread=spread,
+        hidden=torch.cat([hidden.weight.detach() for hidden, _ in networks]),
+        hidden_bias=torch.cat([hidden.bias.detach() for hidden, _ in networks]),
+        output=torch.cat([output.weight.detach()[0] for _, output in networks]) / len(networks),
+        limit=0.0,
+        fitted_to=fitted_to,
+    )
+
+
+def _network(
+    sides: Sequence[Tensor], config: FamiliarityConfig, number: int
+) -> tuple[nn.Linear, nn.Linear]:
+    """Both layers of one network.
+
+    Args:
+        sides: features (N, F) of familiar images, then of each kind of strange ones, which weigh
+            the same.
+    """
+    share = config.batch // (len(sides) - 1)
+    counts = [config.batch, *(share for _ in sides[1:])]
     target = torch.cat([torch.zeros(counts[0]), torch.ones(sum(counts[1:]))])
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        hidden = nn.Linear(len(mean), config.hidden)
+        torch.manual_seed(config.seed + number)
+        hidden = nn.Linear(sides[0].shape[1], config.hidden)
         output = nn.Linear(config.hidden, 1, bias=False)
         optimizer = torch.optim.AdamW(
             [*hidden.parameters(), *output.parameters()],
@@ -138,12 +185,4 @@ def _fitted(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    return FamiliarityJudge(
-        mean=mean,
-        spread=spread,
-        hidden=hidden.weight.detach(),
-        hidden_bias=hidden.bias.detach(),
-        output=output.weight.detach()[0],
-        limit=0.0,
-        fitted_to=fitted_to,
-    )
+    return hidden, output

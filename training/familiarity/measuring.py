@@ -74,14 +74,16 @@ class FamiliarityMeter:
     def of_others(self, images: Iterable[OutsideImage]) -> list[Share]:
         """By kind, then all together."""
         kinds: list[str] = []
+        untaught: list[bool] = []
 
         def pixels() -> Iterable[Pixels]:
             for image in images:
                 kinds.append(image.kind)
+                untaught.append(self._judge.is_untaught(image.modality))
                 yield to_rgb8(image.case)
 
         outside = self._outside(pixels())
-        return _by_name(kinds, outside)
+        return _by_name(kinds, outside | torch.tensor(untaught))
 
     def _outside(self, images: Iterable[Pixels]) -> Tensor:
         """bool (N,)."""

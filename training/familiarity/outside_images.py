@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from Sim4SegCore.case import Case
 from Sim4SegCore.errors import Sim4SegError
+from Sim4SegCore.intensity import to_rgb8
 from Sim4SegCore.io import read_case
 
+from ..views import Pixels
 from .made_patterns import noise_patterns
 
 EXPOSED = (
@@ -53,20 +55,36 @@ class OutsideImage:
     Attributes:
         kind: what a table counts it under.
         name: for people.
+        modality: DICOM code, if file or values tell.
     """
 
     kind: str
     name: str
     case: Case
+    modality: str | None = None
+
+
+def exposed_pictures() -> list[Pixels]:
+    """For fitting: whole pictures, uint8 (H, W, 3).
+
+    Raises:
+        Sim4SegError: if scikit-image is not installed.
+    """
+    folder = _places()["skimage"]
+    return [to_rgb8(read_case(folder / name)) for _, names in EXPOSED for name in names]
 
 
 def exposed_images() -> Iterator[OutsideImage]:
-    """For fitting, always the same.
+    """For fitting: each of these pictures and windows of it.
 
     Raises:
         Sim4SegError: if scikit-image is not installed.
     """
     yield from _shipped(EXPOSED)
+
+
+def exposed_noise() -> Iterator[OutsideImage]:
+    """For fitting: what is drawn."""
     yield from _drawn(EXPOSED_SEED)
 
 
@@ -80,7 +98,8 @@ def measured_images() -> Iterator[OutsideImage]:
     yield from _drawn(MEASURED_SEED)
     folder = _places()["pydicom"]
     for name in DICOM_SCANS:
-        yield OutsideImage("foreign DICOM", name, read_case(folder / name))
+        case = read_case(folder / name)
+        yield OutsideImage("foreign DICOM", name, case, case.modality)
 
 
 def _shipped(sources: Sequence[tuple[str, Sequence[str]]]) -> Iterator[OutsideImage]:

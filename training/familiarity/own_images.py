@@ -10,10 +10,13 @@ import numpy as np
 from Sim4SegCore.batch.studies import Study, find_studies
 from Sim4SegCore.case import Case
 from Sim4SegCore.errors import Sim4SegError
+from Sim4SegCore.intensity import apparent_modality
 from Sim4SegCore.io import read_case
 from Sim4SegCore.io.suffixes import PICTURE_SUFFIXES
 from Sim4SegCore.io.volumes import read_volume_case
-from Sim4SegCore.volume.slice_view import view_slices
+from Sim4SegCore.volume.options import SliceOptions
+from Sim4SegCore.volume.plane_voting import looks_along_all
+from Sim4SegCore.volume.slice_view import PLANES, view_slices
 from Sim4SegCore.volume.slices import SlicePictures
 from Sim4SegCore.volume.windows import choose_window
 
@@ -34,8 +37,9 @@ def own_images(places: Sequence[Path]) -> Iterator[OutsideImage]:
     """
     for place in places:
         for source in _sources(place):
-            for number, case in enumerate(_cases(source)):
-                yield OutsideImage(place.absolute().name, f"{source.name} {number}", case)
+            for number, (case, modality) in enumerate(_cases(source)):
+                name = f"{source.name} {number}"
+                yield OutsideImage(place.absolute().name, name, case, modality)
 
 
 def _sources(place: Path) -> list[Path]:
@@ -45,17 +49,23 @@ def _sources(place: Path) -> list[Path]:
     return list(dict.fromkeys(study.source for study in found))
 
 
-def _cases(source: Path) -> Iterator[Case]:
+def _cases(source: Path) -> Iterator[tuple[Case, str | None]]:
+    """Images with their modality."""
     if source.name.lower().endswith(PICTURE_SUFFIXES):
-        yield read_case(source)
+        yield read_case(source), None
         return
     try:
         volume = read_volume_case(source)
     except Sim4SegError:
-        yield read_case(source)  # a single slice, or a second reason to refuse it
+        case = read_case(source)  # a single slice, or a second reason to refuse it
+        yield case, apparent_modality(case.modality, case.image, case.image.ndim == 3)
         return
-    view = view_slices(volume.geometry, volume.shape)
-    pictures = SlicePictures(volume, view, choose_window(volume, ""))
-    shown = pictures.worth_looking()
-    for place in np.unique(np.linspace(0, len(shown) - 1, min(SLICES, len(shown))).round()):
-        yield pictures.case(shown[int(place)])
+    window = choose_window(volume, "")
+    planes = PLANES if looks_along_all(volume, SliceOptions()) else ("auto",)
+    for plane in planes:
+        view = view_slices(volume.geometry, volume.shape, plane)
+        pictures = SlicePictures(volume, view, window)
+        shown = pictures.worth_looking()
+        count = min(SLICES // len(planes), len(shown))
+        for place in np.unique(np.linspace(0, len(shown) - 1, count).round()):
+            yield pictures.case(shown[int(place)]), pictures.modality
