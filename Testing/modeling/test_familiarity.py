@@ -6,6 +6,7 @@ import copy
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny import QUERY, compact_model, picture
@@ -13,6 +14,7 @@ from tiny_familiarity import features, judge_for
 
 from Sim4SegCore import Case, Familiarity, ModelIdentity, Sim4Seg, Sim4SegError
 from Sim4SegCore.frame import Frame
+from Sim4SegCore.modalities import codes_of, names_of
 from Sim4SegCore.modeling.familiarity import (
     median_of,
     pooled_features,
@@ -60,6 +62,41 @@ def test_what_is_outside_is_warned_of_and_its_diagnosis_uncertain() -> None:
     assert not any("confidence is too low" in text for text in document["report"]["limitations"])
 
 
+@pytest.mark.parametrize(
+    ("modality", "is_outside"),
+    [("CT", True), ("PT", True), ("MG", True), ("MR", False), ("OT", False), (None, False)],
+)
+def test_a_modality_that_was_never_taught_is_outside(
+    modality: str | None, is_outside: bool
+) -> None:
+    asked = predictor(1e6)
+    assert asked.model.familiarity is not None
+    taught = codes_of(["MRI", "X-ray", "fundus photograph"])
+    asked.model.familiarity = dataclasses.replace(asked.model.familiarity, taught=taught)
+    result = asked.segment(dataclasses.replace(image(), modality=modality), QUERY)
+    assert result.familiarity is not None and result.familiarity.is_outside == is_outside
+    assert any(f"({modality})" in text for text in result.warnings) == is_outside
+    told = result_to_dict(result)["familiarity"]["untaught_modality"]
+    assert told == (modality if is_outside else None)
+
+
+def test_hounsfield_units_are_a_ct_even_if_no_file_says_so() -> None:
+    asked = predictor(1e6)
+    assert asked.model.familiarity is not None
+    asked.model.familiarity = dataclasses.replace(asked.model.familiarity, taught=("MR",))
+    grey = np.linspace(-1000, 400, 40 * 120).reshape(40, 120).astype(np.int16)
+    judged = asked.segment(Case(grey), QUERY).familiarity
+    assert judged is not None and judged.untaught_modality == "CT"
+    assert not predictor(1e6).segment(Case(grey), QUERY).familiarity.is_outside  # type: ignore[union-attr]
+
+
+def test_codes_of_what_sets_call_their_images() -> None:
+    assert codes_of(["MRI", "X-ray"]) == ("CR", "DX", "MR", "RG")
+    assert codes_of(["dermoscopy", "endoscopy", "ultrasound"]) == ("DMS", "ES", "US")
+    assert codes_of(["a drawing"]) == ()
+    assert "x-ray" in names_of("mg") and names_of("OT") == names_of(None) == ()
+
+
 def test_a_checkpoint_that_cannot_tell_says_nothing() -> None:
     result = predictor(None).segment(image(), QUERY)
     assert result.familiarity is None and OUTSIDE_WARNING not in result.warnings
@@ -83,12 +120,13 @@ def test_what_pads_an_image_is_not_looked_at(compact: Sim4SegModel) -> None:
 
 
 def test_it_is_saved_and_loaded_beside_the_weights(compact: Sim4SegModel, tmp_path: Path) -> None:
-    judge = judge_for(compact.lvlm, 1.25)
+    judge = dataclasses.replace(judge_for(compact.lvlm, 1.25), taught=("MR", "US"))
     assert load_familiarity(tmp_path) is None
     save_familiarity(dataclasses.replace(judge, limit=7.0), tmp_path)
     save_familiarity(judge, tmp_path)
     loaded = load_familiarity(tmp_path)
     assert loaded is not None and loaded.limit == 1.25
+    assert loaded.taught == ("MR", "US")
     seen = features(compact.lvlm)
     assert torch.allclose(loaded.distances(seen), judge.distances(seen), rtol=1e-2)
     assert [path.name for path in tmp_path.iterdir()] == [FAMILIARITY_FILE]
@@ -114,6 +152,8 @@ def test_a_volume_is_what_the_median_of_its_slices_is() -> None:
     middle = median_of(judged)
     assert middle is not None and not middle.is_outside and middle.distance == 0.2
     assert median_of([]) is None
+    foreign = median_of([Familiarity(0.1, 1.0, "CT"), Familiarity(0.3, 1.0, "CT")])
+    assert foreign == Familiarity(pytest.approx(0.2), 1.0, "CT")
 
 
 def test_slices_that_show_next_to_nothing_are_left_out() -> None:

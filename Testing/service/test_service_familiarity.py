@@ -10,7 +10,7 @@ from Sim4SegCore import Familiarity
 from Sim4SegCore.service.client import Options
 from Sim4SegCore.volume import SliceOptions, VolumeCase
 
-STRANGE, KNOWN = Familiarity(2.5, 1.25), Familiarity(0.5, 1.25)
+STRANGE, KNOWN = Familiarity(0.5, 1.25, "CT"), Familiarity(0.5, 1.25)
 WHOLE = Options(similarity="float32")
 
 
@@ -26,7 +26,12 @@ def test_documents_and_results_say_what_the_model_says(serve, familiarity, mode)
         assert told is None
     else:
         outside = familiarity is STRANGE
-        assert told == {"is_outside": outside, "distance": familiarity.distance, "limit": 1.25}
+        assert told == {
+            "is_outside": outside,
+            "distance": familiarity.distance,
+            "limit": 1.25,
+            "untaught_modality": familiarity.untaught_modality,
+        }
     made = answer.to_result(image) if mode == "slice" else answer.to_volume_result(image)
     assert made.familiarity == familiarity
 

@@ -81,6 +81,35 @@ def test_what_is_exposed_is_outside_from_then_on(command, checkpoint, tmp_path):
     assert after.distance / after.limit > 1.1 * before.distance / before.limit
 
 
+def test_what_is_named_as_familiar_is_so_from_then_on(command, checkpoint, tmp_path):
+    folder = tmp_path / "crosses"
+    folder.mkdir()
+    for seed in range(20):
+        Image.fromarray(cross(seed)).save(folder / f"{seed}.png")
+    command("familiarity")
+    before = familiarity(checkpoint, cross(99))
+    assert command("familiarity", "--familiar", folder)[0] == 0
+    after = familiarity(checkpoint, cross(99))
+    assert after.distance / after.limit < 0.9 * before.distance / before.limit
+
+
+def test_scans_of_a_modality_that_no_set_has_are_outside(command, checkpoint, tmp_path):
+    assert command("familiarity")[0] == 0
+    shown = np.random.default_rng(0).normal(120, 12, (6, 40, 44)).astype(np.int16)
+    for name, values in (("mr.nrrd", shown), ("ct.nrrd", np.where(shown > 125, shown, -1000))):
+        scan = SimpleITK.GetImageFromArray(values.astype(np.int16))
+        scan.SetSpacing((1.0, 1.0, 4.0))
+        SimpleITK.WriteImage(scan, str(tmp_path / name))
+    own = [tmp_path / "ct.nrrd", tmp_path / "mr.nrrd"]
+    _, printed = command("outside", "--images", *own)
+    assert tables(printed.out)["outside"]["ct.nrrd"] == (6, 100.0)
+    predictor = Sim4Seg.from_pretrained(checkpoint, device="cpu")
+    scan, other = (predictor.segment_volume(path, QUERY) for path in own)
+    assert scan.familiarity.untaught_modality == "CT" and scan.familiarity.is_outside
+    assert any("trained on no image of this modality (CT)" in text for text in scan.warnings)
+    assert other.familiarity.untaught_modality is None
+
+
 def test_images_and_volumes_of_ones_own_are_lines_of_the_table(
     command, checkpoint, judge, tmp_path, monkeypatch
 ):
@@ -92,10 +121,18 @@ def test_images_and_volumes_of_ones_own_are_lines_of_the_table(
         Image.fromarray(cross(seed)).save(pictures / f"{seed}.png")
     voxels = np.random.default_rng(0).integers(0, 900, (50, 40, 44)).astype(np.int16)
     voxels[:2] = 0
-    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), str(scans / "long.nii.gz"))
-    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels[:6]), str(tmp_path / "short.nrrd"))
-    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels[9:10]), str(tmp_path / "one.nrrd"))
-    own = [pictures, scans, tmp_path / "short.nrrd", tmp_path / "one.nrrd"]
+    thick, even = (1.0, 1.0, 4.0), (1.0, 1.0, 1.0)
+    for place, part, spacing in (
+        (scans / "long.nii.gz", voxels, thick),
+        (tmp_path / "short.nrrd", voxels[:6], thick),
+        (tmp_path / "even.nrrd", voxels, even),
+        (tmp_path / "one.nrrd", voxels[9:10], thick),
+    ):
+        scan = SimpleITK.GetImageFromArray(part)
+        scan.SetSpacing(spacing)
+        SimpleITK.WriteImage(scan, str(place))
+    names = ("short.nrrd", "even.nrrd", "one.nrrd")
+    own = [pictures, scans, *(tmp_path / name for name in names)]
     code, printed = command("outside", "--limit", "2", "--images", *own)
     assert code == 0
     found = tables(printed.out)
@@ -103,6 +140,7 @@ def test_images_and_volumes_of_ones_own_are_lines_of_the_table(
     assert counts["my pictures"] == 3
     assert counts["scans"] == 40, "of a long volume some slices, evenly spread"
     assert counts["short.nrrd"] == 4, "empty slices show nothing"
+    assert counts["even.nrrd"] == 39, "thirteen of each plane, as it is looked at"
     assert counts["one.nrrd"] == 1
     assert found["val"]["all"][0] == 3, "every second of six"
     monkeypatch.chdir(pictures)

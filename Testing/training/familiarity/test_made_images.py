@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training.familiarity.blended import blended_views
 from training.familiarity.made_patterns import SIZES, noise_patterns
-from training.familiarity.outside_images import exposed_images, measured_images
+from training.familiarity.outside_images import (
+    exposed_images,
+    exposed_noise,
+    exposed_pictures,
+    measured_images,
+)
 from training.familiarity.perturbations import PERTURBATIONS, varied
 from training.familiarity.torn import torn
 from training.records import Record
@@ -155,12 +161,36 @@ def test_chest_films_keep_their_sides():
 
 def test_nothing_that_was_shown_is_measured_on():
     pytest.importorskip("skimage")
-    shown, measured = list(exposed_images()), list(measured_images())
+    shown = [*exposed_images(), *exposed_noise()]
+    measured = list(measured_images())
     assert {each.kind for each in measured} == {each.kind for each in shown} | {"foreign DICOM"}
     regular = ("gradient", "checkerboard", "stripes", "rings", "constant")
     drawn = {each.case.image.tobytes() for each in shown if not each.name.startswith(regular)}
     assert not [each.name for each in measured if each.case.image.tobytes() in drawn]
-    again = list(exposed_images())
+    again = [*exposed_images(), *exposed_noise()]
     assert [each.name for each in again] == [each.name for each in shown]
     for first, second in zip(shown, again, strict=True):
         assert np.array_equal(first.case.image, second.case.image)
+
+
+# ----------------------------------------------------------------------------------- blended
+
+
+@given(st.lists(st.tuples(tiny_sides, tiny_sides), min_size=1, max_size=3), st.integers(0, 10**6))
+def test_blended_views_are_pictures_and_always_the_same(sizes, seed):
+    pictures = [noise(n, *size) for n, size in enumerate(sizes)]
+    made = list(blended_views(pictures, 5, seed))
+    assert len(made) == 5
+    for view, again in zip(made, blended_views(pictures, 5, seed), strict=True):
+        assert view.dtype == np.uint8 and view.ndim == 3 and view.shape[2] == 3
+        assert np.array_equal(view, again)
+
+
+def test_blended_views_of_real_pictures_differ():
+    pytest.importorskip("skimage")
+    pictures = exposed_pictures()
+    assert all(each.dtype == np.uint8 and each.shape[2] == 3 for each in pictures)
+    made = list(blended_views(pictures, 40, 0))
+    assert len({each.tobytes() for each in made}) == 40
+    grey = [bool(np.ptp(each.astype(int), axis=2).max() <= 1) for each in made]
+    assert 5 < sum(grey) < 35
