@@ -21,7 +21,7 @@ from ..output import (
     rounded,
     save_folder,
 )
-from ..report.wording import RESEARCH_NOTICE, diagnosis_words
+from ..report.wording import RESEARCH_NOTICE, diagnosis_words, listed
 from .measuring import millilitres
 from .result import KeySlice, SliceScore, VolumeResult
 
@@ -100,6 +100,8 @@ def _slice(score: SliceScore) -> dict[str, Any]:
 def volume_report(result: VolumeResult) -> str:
     """A short paragraph of plain English: what was found, its size, the diagnosis, the notice."""
     sentences = [_finding_sentence(result, finding) for finding in result.findings]
+    if len(result.planes) > 1:
+        sentences.append(f"Looked at along {listed(result.planes)} slices, which voted.")
     changed = result.cleaning
     if changed.islands_removed:
         plural = "s" if changed.islands_removed > 1 else ""

@@ -45,7 +45,7 @@ def looks_along_all(case: VolumeCase, options: SliceOptions) -> bool:
 
 
 @dataclass
-class _Side:
+class Side:
     """One plane and what was seen on it."""
 
     view: SliceView
@@ -73,17 +73,17 @@ class PlaneVoter:
         self._listener = listener
         self.warnings: list[str] = []
 
-    def look(self) -> list[_Side]:
+    def look(self) -> list[Side]:
         """Each plane, up to the first on which the target is not seen, or that was stopped."""
         first = view_slices(self._case.geometry, self._case.shape, self._options.axis).plane
-        sides: list[_Side] = []
+        sides: list[Side] = []
         for plane in (first, *(other for other in PLANES if other != first)):
             sides.append(self._side(plane, len(sides)))
             if sides[-1].look.was_stopped or not sides[-1].look.is_seen:
                 break
         return sides
 
-    def _side(self, plane: str, done: int) -> _Side:
+    def _side(self, plane: str, done: int) -> Side:
         view = view_slices(self._case.geometry, self._case.shape, plane)
 
         def report(fraction: float) -> None:
@@ -95,7 +95,7 @@ class PlaneVoter:
         )
         look = looker.look_closely(self._options.scouts, not self._query.names_side)
         self.warnings += looker.warnings
-        return _Side(view, look, looker.familiarity)
+        return Side(view, look, looker.familiarity)
 
 
 def segment_planes(
@@ -132,7 +132,7 @@ def _known_presence(look: CloseLook) -> NDArray[np.float64]:
     return presence
 
 
-def _disagreement(sides: Sequence[_Side]) -> list[str]:
+def _disagreement(sides: Sequence[Side]) -> list[str]:
     """A sentence if the target was seen on some planes alone."""
     last = sides[-1]
     seen = [side.view.plane for side in sides if side.look.is_seen]
@@ -146,7 +146,7 @@ def _disagreement(sides: Sequence[_Side]) -> list[str]:
 
 
 def _mask(
-    predictor: Sim4Seg, case: VolumeCase, sides: Sequence[_Side]
+    predictor: Sim4Seg, case: VolumeCase, sides: Sequence[Side]
 ) -> tuple[NDArray[np.bool_], Cleaning]:
     """bool (k, j, i) of the planes that were looked at, if the target is there on all of them."""
     finished = [side for side in sides if not side.look.was_stopped]
@@ -157,7 +157,7 @@ def _mask(
     return mask, clean(mask)
 
 
-def _on_voxels(side: _Side, shape: tuple[int, int, int]) -> NDArray[np.float16]:
+def _on_voxels(side: Side, shape: tuple[int, int, int]) -> NDArray[np.float16]:
     logits = np.empty(shape, np.float16)
     side.view.of(logits)[:] = side.look.logits.numpy()
     return logits
