@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 NIFTI_ERRORS = (EOFError, OSError, ValueError, struct.error, zlib.error)
 
 _FLOATS = {16: "f4", 64: "f8"}
+_HEADER, _CHUNK = 540, 1 << 20
+"""Bytes that hold the header of either version, and that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,27 @@ class NiftiHeader:
 def read_complete_header(path: Path) -> NiftiHeader:
     """ITK fills the missing part of a truncated NIfTI with noise and says nothing."""
     with _open(path) as stream:
-        start = stream.read(540)
+        start = stream.read(_HEADER)
         length = len(start)
-        while chunk := stream.read(1 << 20):
+        while chunk := stream.read(_CHUNK):
             length += len(chunk)
     header = _parse(start)
     if length < header.offset + math.prod(header.shape) * header.bits // 8:
         raise EOFError("shorter than its header says")
     return header
+
+
+def holds(path: Path, mask: NDArray[np.uint8]) -> bool:
+    """Whether a file's pixels are these, (H, W) or (k, j, i), to the last one."""
+    with _open(path) as stream:
+        header = _parse(stream.read(_HEADER))
+        stream.seek(header.offset)
+        left = np.ascontiguousarray(mask).data.cast("B")
+        while left and (chunk := stream.read(_CHUNK)):
+            if chunk != left[: len(chunk)]:
+                return False
+            left = left[len(chunk) :]
+    return not left
 
 
 def slice_is_finite(path: Path, header: NiftiHeader, k: int) -> bool:

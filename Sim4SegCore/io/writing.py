@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..case import Case, Geometry
 from ..errors import Sim4SegError
-from .nifti import NIFTI_ERRORS, read_complete_header
+from .nifti import NIFTI_ERRORS, holds
 from .problems import check_path_for_itk, explain_os_error, quoted
 from .quiet import quiet_itk
 from .suffixes import MASK_SUFFIXES, NIFTI_SUFFIXES, VOLUME_MASK_SUFFIXES
@@ -113,9 +113,10 @@ def _write_itk_mask(mask: NDArray[np.bool_], geometry: Geometry | None, path: Pa
         SimpleITK.WriteImage(image, os.fspath(path), useCompression=True)
         # NIfTI's writer reports success on a full disk, and what is missing reads back as zeros.
         if path.name.endswith(NIFTI_SUFFIXES):
-            read_complete_header(path)
-        written = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(os.fspath(path)))
-        is_complete = np.array_equal(written, volume)
+            is_complete = holds(path, volume)
+        else:
+            written = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(os.fspath(path)))
+            is_complete = np.array_equal(written, volume)
     if not is_complete:
         raise OSError(
             errno.EIO, "the file came out incomplete, the disk may be full; free some space"

@@ -107,6 +107,7 @@ class _Given(SlicePictures):
         self._images = images
         self.size = like.size
         self.view = like.view
+        self.modality = like.modality
 
     def _shown(self, number: int) -> np.ndarray:
         return self._images[number, 0].to(torch.uint8).numpy()
