@@ -122,6 +122,32 @@ class Frame:
         upright = rows @ values @ columns.T
         return upright.flip(axes) if (axes := self._mirrored_axes) else upright
 
+    def invert_above(self, values: Tensor, least: float) -> Tensor:
+        """Where `invert` gives more than a level, computed only around cells that do.
+
+        Args:
+            values: as of `invert`.
+
+        Returns:
+            bool (B, C, window height, window width).
+        """
+        is_above = (values > least).flatten(0, 1).any(0)
+        found = torch.zeros(*values.shape[:2], *self.window[2:], dtype=torch.bool)
+        near, parts = values, []
+        for axis, cells in enumerate((is_above.any(1), is_above.any(0))):
+            weights = self._weights_of_cells(axis, values)
+            # The mean of cells that are not above the level is not above it either.
+            reached = (weights[:, cells] > 0).any(1)
+            if not reached.any():
+                return found
+            pixels = _stretch(reached)
+            read = _stretch((weights[pixels] > 0).any(0))
+            parts.append((pixels, weights[pixels, read]))
+            near = near.narrow(2 + axis, read.start, read.stop - read.start)
+        (rows, down), (columns, across) = parts
+        found[..., rows, columns] = down @ near @ across.T > least
+        return found.flip(axes) if (axes := self._mirrored_axes) else found
+
     def _weights_of_cells(self, axis: int, values: Tensor) -> Tensor:
         """What each cell of a map counts in each pixel of the window, along one axis.
 
@@ -133,6 +159,12 @@ class Frame:
         centres = (torch.arange(pixels) + 0.5) * (content / pixels * cells / self.side) - 0.5
         places = centres.clamp(0, _cells_shown(content, self.side, cells) - 1)
         return (1 - (places[:, None] - torch.arange(cells)).abs()).clamp_min(0).to(values)
+
+
+def _stretch(is_one: Tensor) -> slice:
+    """From the first to the last of some places (N,), of which there is at least one."""
+    places = is_one.nonzero()[:, 0]
+    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def relative_affine(source: Frame, target: Frame) -> Tensor:

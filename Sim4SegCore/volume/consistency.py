@@ -40,16 +40,15 @@ def smooth_along_stack(
     weights *= apart <= smoothing_reach(slice_distance)
     sums = weights.sum(1)
     changed = (is_known if wanted is None else wanted) & (sums > 0)
-    columns = values.float().reshape(len(values), -1)
-    smooth = torch.where(
-        changed[:, None], weights / sums.clamp_min(1e-6)[:, None] @ columns, columns
-    )
-    return smooth.reshape(values.shape)
+    shares = (weights[changed] / sums[changed, None])[:, is_known]
+    smooth = values.to(torch.float32, copy=True)
+    smooth[changed] = torch.tensordot(shares, smooth[is_known], dims=1)
+    return smooth
 
 
 def smooth_masks(logits: Tensor, is_drawn: Tensor, wanted: Tensor, slice_distance: float) -> Tensor:
     """`smooth_along_stack` of mask logits (N, P, P), of which none counts more than LOUDEST."""
-    bounded = logits.float().clamp(-LOUDEST, LOUDEST)
+    bounded = logits.clamp(-LOUDEST, LOUDEST)
     return smooth_along_stack(bounded, is_drawn, slice_distance, wanted)
 
 

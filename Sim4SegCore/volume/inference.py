@@ -126,4 +126,4 @@ def _paint(
         least: logit above which a pixel belongs to the mask.
     """
     for part in numbers.split(_RESTORED_AT_ONCE):
-        target[part.numpy()] = (frame.invert(logits[part, None])[:, 0] > least).numpy()
+        target[part.numpy()] = frame.invert_above(logits[part, None], least)[:, 0].numpy()

@@ -150,6 +150,19 @@ def test_invert_never_leaks_padding(frame: Frame, cells: int) -> None:
     )
 
 
+@lenient
+@given(frames(), st.integers(4, 40), st.integers(0, 10**6), st.sampled_from([0.0, 1.5, 9.0]))
+def test_invert_above_is_where_invert_is_above(
+    frame: Frame, cells: int, seed: int, least: float
+) -> None:
+    values = torch.randn(2, 1, cells, cells, generator=torch.Generator().manual_seed(seed))
+    back = frame.invert(values)
+    found = frame.invert_above(values, least)
+    assert found.dtype == torch.bool and found.shape == back.shape
+    clear = (back - least).abs() > 1e-5
+    assert torch.equal(found[clear], (back > least)[clear])
+
+
 def test_invert_keeps_batch_and_channels_apart() -> None:
     frame = Frame.longest_side((30, 60), 64)
     values = torch.arange(6.0).view(2, 3, 1, 1).expand(2, 3, 16, 16)
