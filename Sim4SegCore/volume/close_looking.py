@@ -61,6 +61,8 @@ class CloseLooker(SliceLooker):
             seen=[],
             anchors=anchor_numbers(worth_looking, distance),
         )
+        if not worth_looking:
+            return look
         try:
             states, presence = self.scout(scouts, look.anchors)
             seg_state = states[int(presence.argmax())]

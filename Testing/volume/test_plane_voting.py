@@ -182,6 +182,14 @@ def test_small_volumes_of_even_spacing_are_looked_at_from_all_sides(
     assert len(result.slices) == result.view.count
 
 
+def test_a_volume_that_shows_nothing_has_no_mask(predictor):
+    air = np.full((20, 22, 24), -1000, np.int16)
+    air[3, 4, 5] = -900
+    result = predictor.segment_volume(VolumeCase(air, noise_volume(*EVEN).geometry), QUERY)
+    assert not result.mask.any() and len(result.planes) == 1
+    assert all(score.presence is None for score in result.slices)
+
+
 def test_stopping_keeps_the_planes_that_were_finished(predictor, draws_what_is_bright, blind):
     blind(None)
     case, ball = ball_volume()
