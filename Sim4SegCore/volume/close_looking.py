@@ -107,11 +107,11 @@ class CloseLooker(SliceLooker):
         def draw(count: int) -> tuple[Sequence[int], Tensor]:
             numbers = waiting[:count]
             similarity = readings.at(numbers).similarity
-            drawn = [
-                frame.invert(self._grounder.draw(numbers, seg_state, similarity, frame)[:, None])
-                for frame in self._frames(mirroring)
-            ]
-            return numbers, torch.stack(drawn).float().mean(0)[:, 0]
+            drawn = []
+            for frame in self._frames(mirroring):
+                logits = self._grounder.draw(numbers, seg_state, similarity, frame)
+                drawn.append(frame.invert(logits[:, None].float()))
+            return numbers, torch.stack(drawn).mean(0)[:, 0]
 
         return self._room.attempt(draw, len(waiting))
 
