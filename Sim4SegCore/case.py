@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Sim4SegError
+from .modalities import apparent_code
 
 SCHEMA_VERSION = "2.2"
 MAX_QUERY_CHARACTERS = 1000
@@ -87,6 +89,11 @@ class Case:
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return self.image.shape[0], self.image.shape[1]
+
+    @cached_property
+    def apparent_modality(self) -> str | None:
+        """DICOM code as the file states it, else CT by its values; None if neither tells."""
+        return apparent_code(self.modality, self.image if self.image.ndim == 2 else None)
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,6 @@ CT_SOFT_TISSUE = (40.0, 400.0)
 
 PERCENTILES = (0.5, 99.5)
 
-_AIR = -500
-"""No scanner but CT has values like this: Hounsfield units of air and lung."""
-
-
-def apparent_modality(stated: str | None, values: NDArray[Any], is_colour: bool) -> str | None:
-    """DICOM modality code as the file states it, else CT by its values; None if neither tells."""
-    if stated is None and not is_colour and values.min() <= _AIR:
-        return "CT"
-    return stated
-
 
 def to_rgb8(case: Case) -> NDArray[np.uint8]:
     """Map the case's intensities to what a reader would look at.

@@ -1,9 +1,14 @@
-"""DICOM's codes for how images are made, and what people call them. Knows nothing of images."""
+"""DICOM's codes for how images are made, and what people call them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
+from numpy.typing import NDArray
+
+_AIR = -500
+"""No scanner but CT has values like this: Hounsfield units of air and lung."""
 _NAMES: dict[str, tuple[str, ...]] = {
     "CR": ("x-ray", "radiograph"),
     "DX": ("x-ray", "radiograph"),
@@ -43,3 +48,14 @@ def codes_of(names: Iterable[str]) -> tuple[str, ...]:
             if any(name.startswith(word) for word in words for name in said)
         )
     )
+
+
+def apparent_code(stated: str | None, grey: NDArray[Any] | None) -> str | None:
+    """The code that a file states, else CT by its values; None if neither tells.
+
+    Args:
+        grey: intensities; None of colour images.
+    """
+    if stated is None and grey is not None and grey.min() <= _AIR:
+        return "CT"
+    return stated

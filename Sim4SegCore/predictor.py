@@ -32,7 +32,7 @@ from .device import resolve_device
 from .encoded import EncodedImage
 from .errors import Sim4SegError
 from .frame import Frame
-from .intensity import apparent_modality, to_rgb8
+from .intensity import to_rgb8
 from .masking import MASK_BEGINS, MASK_ENDS, DrawnMask, MaskDrawer
 from .measurements import measure
 from .modeling.answer import UNKNOWN_DIAGNOSIS, Answer, named_target
@@ -257,8 +257,7 @@ class Sim4Seg:
         judge = self.model.familiarity
         if judge is None or not is_large_enough(frame):
             return None
-        modality = apparent_modality(case.modality, case.image, case.image.ndim == 3)
-        return judge.of(self.model.lvlm, vision, [frame], modality)[0]
+        return judge.of(self.model.lvlm, vision, [frame], case.apparent_modality)[0]
 
     @torch.inference_mode()
     def _answer(self, query: Query, scaling: ScalingConfig) -> Result:

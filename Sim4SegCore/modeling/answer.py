@@ -75,14 +75,18 @@ class Answer:
     @property
     def text(self) -> str:
         """The whole answer in the paper's form."""
-        parts = [f"{lead} {step}." for lead, step in self.said]
-        parts.insert(self.steps_before_seg, OPENING)
-        return "".join(parts).strip()
+        sentences = self._sentences
+        sentences.insert(self.steps_before_seg, OPENING)
+        return "".join(sentences).strip()
 
     @property
     def reasoning(self) -> str:
         """The chain of thought without the [SEG] sentence, for people to read."""
-        return self.text.replace(OPENING.strip(), "", 1).replace("  ", " ").strip()
+        return "".join(self._sentences).strip()
+
+    @property
+    def _sentences(self) -> list[str]:
+        return [f"{lead} {step}." for lead, step in self.said]
 
     @property
     def diagnosis_label(self) -> str | None:

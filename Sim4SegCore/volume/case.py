@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..case import Geometry
 from ..errors import Sim4SegError
+from ..modalities import apparent_code
 
 _DIRECTION_TOLERANCE = 1e-3
 
@@ -57,6 +59,13 @@ class VolumeCase:
     def is_colour(self) -> bool:
         """RGB rather than grey."""
         return self.voxels.ndim == 4
+
+    @cached_property
+    def apparent_modality(self) -> str | None:
+        """DICOM code as the file states it, else CT by every other of its layers; None if neither
+        tells.
+        """
+        return apparent_code(self.modality, None if self.is_colour else self.voxels[::2])
 
 
 def _check_shape(voxels: NDArray[Any]) -> None:

@@ -12,30 +12,21 @@ from ..frame import Frame
 from ..progress import StopAndKeepError
 from .anchors import AnchoredReadings, anchor_numbers
 from .consistency import LOUDEST, smooth_along_stack
-from .looking import SliceLooker
+from .looking import ReadSlices, SliceLooker
 
 
-@dataclass
-class CloseLook:
+@dataclass(kw_only=True)
+class CloseLook(ReadSlices):
     """What was seen on the slices of a view.
 
     Attributes:
-        presence: float32 (N,) probabilities, between anchors interpolated; 0 where nothing was
-            looked at.
         logits: float16 (N, H, W) on the slices' own pixels, none beyond LOUDEST; -LOUDEST where
             nothing was drawn.
-        seen: numbers of the slices whose presence is known, ascending.
-        anchors: numbers of those that the LVLM read.
-        is_seen: whether some slice shows the target.
-        was_stopped: the listener ended it early.
+        shows_target: whether some slice shows it.
     """
 
-    presence: Tensor
     logits: Tensor
-    seen: list[int]
-    anchors: list[int]
-    is_seen: bool = False
-    was_stopped: bool = False
+    shows_target: bool = False
 
 
 class CloseLooker(SliceLooker):
@@ -58,7 +49,6 @@ class CloseLooker(SliceLooker):
             logits=torch.full(
                 (len(self._pictures), *self._pictures.size), -LOUDEST, dtype=torch.float16
             ),
-            seen=[],
             anchors=anchor_numbers(worth_looking, distance),
         )
         if not worth_looking:
@@ -68,10 +58,11 @@ class CloseLooker(SliceLooker):
             seg_state = states[int(presence.argmax())]
             readings = self._read_all(look, seg_state)
             look.seen = worth_looking
-            look.presence[worth_looking] = readings.at(worth_looking).presence_logits.sigmoid()
-            look.is_seen = self._is_convincing(look, distance)
-            if look.is_seen:
-                self._draw_all(look, seg_state, readings, mirroring)
+            reading = readings.at(worth_looking)
+            look.presence[worth_looking] = reading.presence_logits.sigmoid()
+            look.shows_target = self._is_convincing(look, distance)
+            if look.shows_target:
+                self._draw_all(look, seg_state, reading.similarity, mirroring)
         except StopAndKeepError:
             look.was_stopped = True
         return look
@@ -84,34 +75,31 @@ class CloseLooker(SliceLooker):
         return readings
 
     def _is_convincing(self, look: CloseLook, distance: float) -> bool:
-        is_known = torch.zeros(len(look.presence), dtype=torch.bool)
-        is_known[look.seen] = True
-        smooth = smooth_along_stack(look.presence, is_known, distance)
+        smooth = smooth_along_stack(look.presence, look.is_seen, distance)
         return float(smooth.max()) >= self._holder.model.config.presence_threshold
 
     def _draw_all(
-        self, look: CloseLook, seg_state: Tensor, readings: AnchoredReadings, mirroring: bool
+        self, look: CloseLook, seg_state: Tensor, similarity: Tensor, mirroring: bool
     ) -> None:
+        """Draw what was seen; similarity (seen, gh, gw)."""
         waiting = look.seen
         while waiting:
             self._report(1 - 0.5 * len(waiting) / len(look.seen))
-            numbers, logits = self._next_drawn(waiting, seg_state, readings, mirroring)
-            look.logits[numbers] = logits.clamp(-LOUDEST, LOUDEST).half()
-            waiting = waiting[len(numbers) :]
+            logits = self._next_drawn(waiting, seg_state, similarity[-len(waiting) :], mirroring)
+            look.logits[waiting[: len(logits)]] = logits.clamp(-LOUDEST, LOUDEST).half()
+            waiting = waiting[len(logits) :]
 
     def _next_drawn(
-        self, waiting: Sequence[int], seg_state: Tensor, readings: AnchoredReadings, mirroring: bool
-    ) -> tuple[Sequence[int], Tensor]:
-        """Numbers of one batch and float32 (B, H, W) logits on their pixels."""
+        self, waiting: Sequence[int], seg_state: Tensor, similarity: Tensor, mirroring: bool
+    ) -> Tensor:
+        """float32 (B, H, W) logits of the first few, on their pixels."""
 
-        def draw(count: int) -> tuple[Sequence[int], Tensor]:
-            numbers = waiting[:count]
-            similarity = readings.at(numbers).similarity
+        def draw(count: int) -> Tensor:
             drawn = []
             for frame in self._frames(mirroring):
-                logits = self._grounder.draw(numbers, seg_state, similarity, frame)
+                logits = self._grounder.draw(waiting[:count], seg_state, similarity[:count], frame)
                 drawn.append(frame.invert(logits[:, None].float()))
-            return numbers, torch.stack(drawn).mean(0)[:, 0]
+            return torch.stack(drawn).mean(0)[:, 0]
 
         return self._room.attempt(draw, len(waiting))
 

@@ -85,8 +85,8 @@ def segment_slices(
     found = FoundMask(
         mask=mask,
         cleaning=cleaning,
-        presence=torch.where(looked.is_seen, looked.presence.double(), torch.nan).numpy(),
-        interpolated=frozenset(looked.seen) - frozenset(looked.anchors),
+        presence=looked.known_presence,
+        interpolated=looked.interpolated,
         confidence=float(presence.max()),
         familiarity=looker.familiarity,
         stopped=stopped,

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..case import Familiarity
@@ -29,36 +31,61 @@ NOTHING = -30.0
 """Logit of a mask on slices that were not looked at."""
 
 
-@dataclass
-class Looked:
-    """What was seen on the slices of a view.
+@dataclass(kw_only=True)
+class ReadSlices:
+    """What the LVLM says of the slices of a view.
 
     Attributes:
         presence: float32 (N,) probabilities, between anchors interpolated; 0 where nothing was
             looked at.
-        mask_logits: float16 (N, P, P) in the frame of `SlicePictures.frame`; NOTHING where
-            nothing was drawn.
         seen: numbers of the slices that were looked at, ascending.
-        drawn: numbers of those that were drawn, ascending.
         anchors: numbers of those that the LVLM reads.
-        worth_looking: numbers of the slices that show anything.
-        warnings: about memory.
         was_stopped: the listener ended it early.
     """
 
     presence: Tensor
-    mask_logits: Tensor
-    seen: list[int]
-    worth_looking: list[int]
     anchors: list[int]
-    warnings: list[str]
-    drawn: list[int] = field(default_factory=list)
+    seen: list[int] = field(default_factory=list)
     was_stopped: bool = False
 
     @property
     def is_seen(self) -> Tensor:
         """bool (N,)."""
         return self.among(self.seen)
+
+    @property
+    def known_presence(self) -> NDArray[np.float64]:
+        """(N,), NaN where nothing was looked at."""
+        return torch.where(self.is_seen, self.presence.double(), torch.nan).numpy()
+
+    @property
+    def interpolated(self) -> frozenset[int]:
+        """Slices whose presence lies between those of their neighbours."""
+        return frozenset(self.seen) - frozenset(self.anchors)
+
+    def among(self, numbers: list[int]) -> Tensor:
+        """bool (N,), where a slice is one of these."""
+        chosen = torch.zeros(len(self.presence), dtype=torch.bool)
+        chosen[numbers] = True
+        return chosen
+
+
+@dataclass(kw_only=True)
+class Looked(ReadSlices):
+    """What was seen on the slices of a view.
+
+    Attributes:
+        mask_logits: float16 (N, P, P) in the frame of `SlicePictures.frame`; NOTHING where
+            nothing was drawn.
+        drawn: numbers of the slices that were drawn, ascending.
+        worth_looking: numbers of the slices that show anything.
+        warnings: about memory.
+    """
+
+    mask_logits: Tensor
+    worth_looking: list[int]
+    warnings: list[str]
+    drawn: list[int] = field(default_factory=list)
 
     @property
     def is_drawn(self) -> Tensor:
@@ -68,12 +95,6 @@ class Looked:
     def note_seen(self, last: int) -> None:
         """All slices worth looking at up to this one were looked at."""
         self.seen = [number for number in self.worth_looking if number <= last]
-
-    def among(self, numbers: list[int]) -> Tensor:
-        """bool (N,), where a slice is one of these."""
-        chosen = torch.zeros(len(self.presence), dtype=torch.bool)
-        chosen[numbers] = True
-        return chosen
 
 
 class SliceLooker:
@@ -137,7 +158,6 @@ class SliceLooker:
         looked = Looked(
             presence=torch.zeros(count),
             mask_logits=torch.full((count, side, side), NOTHING, dtype=torch.float16),
-            seen=[],
             worth_looking=worth_looking,
             anchors=anchor_numbers(worth_looking, self._pictures.view.spacing[0]),
             warnings=self.warnings,

@@ -79,7 +79,7 @@ class PlaneVoter:
         sides: list[Side] = []
         for plane in (first, *(other for other in PLANES if other != first)):
             sides.append(self._side(plane, len(sides)))
-            if sides[-1].look.was_stopped or not sides[-1].look.is_seen:
+            if sides[-1].look.was_stopped or not sides[-1].look.shows_target:
                 break
         return sides
 
@@ -113,8 +113,8 @@ def segment_planes(
     found = FoundMask(
         mask=mask,
         cleaning=cleaning,
-        presence=_known_presence(first.look),
-        interpolated=frozenset(first.look.seen) - frozenset(first.look.anchors),
+        presence=first.look.known_presence,
+        interpolated=first.look.interpolated,
         confidence=min(float(side.look.presence.max()) for side in sides),
         familiarity=median_of([side.familiarity for side in sides if side.familiarity is not None]),
         stopped=stopped,
@@ -126,17 +126,11 @@ def segment_planes(
     )
 
 
-def _known_presence(look: CloseLook) -> NDArray[np.float64]:
-    presence = np.full(len(look.presence), np.nan)
-    presence[look.seen] = look.presence.double().numpy()[look.seen]
-    return presence
-
-
 def _disagreement(sides: Sequence[Side]) -> list[str]:
     """A sentence if the target was seen on some planes alone."""
     last = sides[-1]
-    seen = [side.view.plane for side in sides if side.look.is_seen]
-    if not seen or last.look.was_stopped or last.look.is_seen:
+    seen = [side.view.plane for side in sides if side.look.shows_target]
+    if not seen or last.look.was_stopped or last.look.shows_target:
         return []
     return [
         f"the target seems to be there in {' and '.join(seen)} slices, but not in "
@@ -150,7 +144,7 @@ def _mask(
 ) -> tuple[NDArray[np.bool_], Cleaning]:
     """bool (k, j, i) of the planes that were looked at, if the target is there on all of them."""
     finished = [side for side in sides if not side.look.was_stopped]
-    if not finished or not all(side.look.is_seen for side in finished):
+    if not finished or not all(side.look.shows_target for side in finished):
         return np.zeros(case.shape, dtype=bool), Cleaning()
     votes = [_on_voxels(side, case.shape) for side in finished]
     mask = consensus(votes) > predictor.model.config.mask_threshold_logit

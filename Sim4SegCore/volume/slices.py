@@ -14,7 +14,7 @@ from ..case import Case, Geometry
 from ..frame import Frame
 from .case import VolumeCase
 from .slice_view import SliceView
-from .windows import Window, volume_modality
+from .windows import Window
 
 _SQUARE = 1.02
 """Pixels whose sides differ by less are taken for square."""
@@ -30,7 +30,7 @@ class SlicePictures:
         self.shape = case.shape
         self._window = window
         self.size: tuple[int, int] = (self._voxels.shape[1], self._voxels.shape[2])
-        self.modality = volume_modality(case)
+        self.modality = case.apparent_modality
 
     def __len__(self) -> int:
         return len(self._voxels)

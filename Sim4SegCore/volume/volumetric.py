@@ -21,7 +21,7 @@ from .result import VolumeResult
 from .slice_view import view_slices
 from .slices import SlicePictures
 from .window_looking import Seen, WindowLooker
-from .windows import choose_window, volume_modality, volumetric_window
+from .windows import choose_window, volumetric_window
 
 if TYPE_CHECKING:
     from ..predictor import Sim4Seg
@@ -82,7 +82,7 @@ def _network_of(predictor: Sim4Seg) -> VolumetricNetwork:
 
 def _check_modality(network: VolumetricNetwork, case: VolumeCase) -> None:
     """A network answers with confidence about scans of a kind that it never saw."""
-    taught, found = network.config.modality, volume_modality(case)
+    taught, found = network.config.modality, case.apparent_modality
     if taught and found not in (None, taught):
         raise Sim4SegError(
             f"the volumetric network was taught {taught} scans and this is {found}; "

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..intensity import PERCENTILES, apparent_modality
+from ..intensity import PERCENTILES
 from .case import VolumeCase
 
 _SAMPLED_VOXELS = 2_000_000
@@ -58,11 +58,6 @@ _CT_PRESETS = (
 _SOFT_TISSUE = _Preset("soft tissue", 40, 400, "")
 
 
-def volume_modality(case: VolumeCase) -> str | None:
-    """`apparent_modality` of a volume, by every other of its layers."""
-    return apparent_modality(case.modality, case.voxels[::2], case.is_colour)
-
-
 def choose_window(case: VolumeCase, query: str) -> Window:
     """8-bit volumes as stored; CT by the query, the body part or the file's own window; others
     between the 0.5th and 99.5th percentile of the whole volume.
@@ -70,7 +65,7 @@ def choose_window(case: VolumeCase, query: str) -> Window:
     if case.voxels.dtype == np.uint8 or case.voxels.dtype == np.bool_:
         top = 1.0 if case.voxels.dtype == np.bool_ else 255.0
         return Window(0.0, top, "as stored")
-    if volume_modality(case) == "CT":
+    if case.apparent_modality == "CT":
         return _ct_window(case, query)
     return _percentile_window(case.voxels)
 

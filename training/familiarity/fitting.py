@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ from .perturbations import PERTURBATIONS, varied
 from .torn import torn
 
 _LEAST_SPREAD = 1e-5
+
+Item = TypeVar("Item")
 
 
 def fit_familiarity(
@@ -68,10 +71,9 @@ def fit_familiarity(
     known = [plain, read(map(images.varied, chosen))]
     if familiar:
         known.append(read(to_rgb8(image.case) for image in _some(familiar, config)))
-    strange = list(_strange(images, evenly_chosen(training, config.torn_per_set), exposed, config))
-    judge = _fitted(
-        torch.cat(known), [read(kind) for kind in strange], vision_fingerprint(lvlm), config
-    )
+    torn_up = evenly_chosen(training, config.torn_per_set)
+    strange = [read(kind) for kind in _strange(images, torn_up, exposed, config)]
+    judge = _fitted(torch.cat(known), strange, vision_fingerprint(lvlm), config)
     unseen = read(chain.from_iterable(map(images.as_users_have_it, held_out)))
     limit = torch.quantile(judge.distances(unseen), 1 - config.outside_rate)
     taught = codes_of({record.modality for record in training})
@@ -92,9 +94,7 @@ def _strange(
 
 def _some(places: Sequence[Path], config: FamiliarityConfig) -> list[OutsideImage]:
     """Images at these places, evenly spread."""
-    found = list(own_images(places))
-    chosen = np.linspace(0, len(found), min(config.more_familiar, len(found)), endpoint=False)
-    return [found[int(place)] for place in chosen]
+    return _spread(list(own_images(places)), config.more_familiar)
 
 
 def evenly_chosen(records: Sequence[Record], most: int) -> list[Record]:
@@ -104,9 +104,14 @@ def evenly_chosen(records: Sequence[Record], most: int) -> list[Record]:
         sets[record.dataset].append(record)
     chosen: list[Record] = []
     for members in sets.values():
-        places = np.linspace(0, len(members), min(most, len(members)), endpoint=False)
-        chosen += [members[int(place)] for place in places]
+        chosen += _spread(members, most)
     return chosen
+
+
+def _spread(items: Sequence[Item], most: int) -> list[Item]:
+    """At most so many, evenly spread."""
+    places = np.linspace(0, len(items), min(most, len(items)), endpoint=False)
+    return [items[int(place)] for place in places]
 
 
 class _Images:

@@ -99,7 +99,7 @@ def measured_images() -> Iterator[OutsideImage]:
     folder = _places()["pydicom"]
     for name in DICOM_SCANS:
         case = read_case(folder / name)
-        yield OutsideImage("foreign DICOM", name, case, case.modality)
+        yield OutsideImage("foreign DICOM", name, case, case.apparent_modality)
 
 
 def _shipped(sources: Sequence[tuple[str, Sequence[str]]]) -> Iterator[OutsideImage]:

@@ -10,7 +10,6 @@ import numpy as np
 from Sim4SegCore.batch.studies import Study, find_studies
 from Sim4SegCore.case import Case
 from Sim4SegCore.errors import Sim4SegError
-from Sim4SegCore.intensity import apparent_modality
 from Sim4SegCore.io import read_case
 from Sim4SegCore.io.suffixes import PICTURE_SUFFIXES
 from Sim4SegCore.io.volumes import read_volume_case
@@ -52,13 +51,14 @@ def _sources(place: Path) -> list[Path]:
 def _cases(source: Path) -> Iterator[tuple[Case, str | None]]:
     """Images with their modality."""
     if source.name.lower().endswith(PICTURE_SUFFIXES):
-        yield read_case(source), None
+        case = read_case(source)
+        yield case, case.apparent_modality
         return
     try:
         volume = read_volume_case(source)
     except Sim4SegError:
         case = read_case(source)  # a single slice, or a second reason to refuse it
-        yield case, apparent_modality(case.modality, case.image, case.image.ndim == 3)
+        yield case, case.apparent_modality
         return
     window = choose_window(volume, "")
     planes = PLANES if looks_along_all(volume, SliceOptions()) else ("auto",)
