@@ -46,11 +46,12 @@ def looks_along_all(case: VolumeCase, options: SliceOptions) -> bool:
 
 @dataclass
 class Side:
-    """One plane and what was seen on it."""
+    """One plane and what was seen on it, with warnings about memory."""
 
     view: SliceView
     look: CloseLook
     familiarity: Familiarity | None
+    warnings: list[str]
 
 
 class PlaneVoter:
@@ -71,7 +72,6 @@ class PlaneVoter:
         self._options = options
         self._window = window
         self._listener = listener
-        self.warnings: list[str] = []
 
     def look(self) -> list[Side]:
         """Each plane, up to the first on which the target is not seen, or that was stopped."""
@@ -94,8 +94,7 @@ class PlaneVoter:
             self._predictor, pictures, self._query.text, report, self._options.batch
         )
         look = looker.look_closely(self._options.scouts, not self._query.names_side)
-        self.warnings += looker.warnings
-        return Side(view, look, looker.familiarity)
+        return Side(view, look, looker.familiarity, looker.warnings)
 
 
 def segment_planes(
@@ -105,6 +104,7 @@ def segment_planes(
     window, watch = choose_window(case, query.text), Stopwatch()
     voter = PlaneVoter(predictor, case, query, options, window, listener)
     sides = watch.measure("slices", voter.look)
+    memory = [warning for side in sides for warning in side.warnings]
     mask, cleaning = watch.measure("masks", lambda: _mask(predictor, case, sides))
     first = sides[0]
     stopped = None
@@ -118,7 +118,7 @@ def segment_planes(
         confidence=min(float(side.look.presence.max()) for side in sides),
         familiarity=median_of([side.familiarity for side in sides if side.familiarity is not None]),
         stopped=stopped,
-        warnings=(*dict.fromkeys(voter.warnings), *_disagreement(sides)),
+        warnings=(*dict.fromkeys(memory), *_disagreement(sides)),
         planes=tuple(side.view.plane for side in sides),
     )
     return Concluder(predictor, case, query, options, first.view, window, listener).conclude(

@@ -39,6 +39,13 @@ def cross(seed):
     return np.clip(pixels, 0, 255).astype(np.uint8)
 
 
+def save_crosses(folder, count):
+    folder.mkdir()
+    for seed in range(count):
+        Image.fromarray(cross(seed)).save(folder / f"{seed}.png")
+    return folder
+
+
 def test_a_fitted_checkpoint_tells_its_data_from_others(command, checkpoint, made_up_data):
     code, printed = command("familiarity")
     assert code == 0
@@ -69,10 +76,7 @@ def test_a_fitted_checkpoint_tells_its_data_from_others(command, checkpoint, mad
 
 
 def test_what_is_exposed_is_outside_from_then_on(command, checkpoint, tmp_path):
-    folder = tmp_path / "crosses"
-    folder.mkdir()
-    for seed in range(20):
-        Image.fromarray(cross(seed)).save(folder / f"{seed}.png")
+    folder = save_crosses(tmp_path / "crosses", 20)
     command("familiarity")
     before = familiarity(checkpoint, cross(99))
     assert command("familiarity", "--exposed", folder)[0] == 0
@@ -82,10 +86,7 @@ def test_what_is_exposed_is_outside_from_then_on(command, checkpoint, tmp_path):
 
 
 def test_what_is_named_as_familiar_is_so_from_then_on(command, checkpoint, tmp_path):
-    folder = tmp_path / "crosses"
-    folder.mkdir()
-    for seed in range(20):
-        Image.fromarray(cross(seed)).save(folder / f"{seed}.png")
+    folder = save_crosses(tmp_path / "crosses", 20)
     command("familiarity")
     before = familiarity(checkpoint, cross(99))
     assert command("familiarity", "--familiar", folder)[0] == 0
@@ -114,11 +115,8 @@ def test_images_and_volumes_of_ones_own_are_lines_of_the_table(
     command, checkpoint, judge, tmp_path, monkeypatch
 ):
     save_familiarity(judge, checkpoint)
-    pictures, scans = tmp_path / "my pictures", tmp_path / "scans"
-    pictures.mkdir()
+    pictures, scans = save_crosses(tmp_path / "my pictures", 3), tmp_path / "scans"
     scans.mkdir()
-    for seed in range(3):
-        Image.fromarray(cross(seed)).save(pictures / f"{seed}.png")
     voxels = np.random.default_rng(0).integers(0, 900, (50, 40, 44)).astype(np.int16)
     voxels[:2] = 0
     thick, even = (1.0, 1.0, 4.0), (1.0, 1.0, 1.0)
